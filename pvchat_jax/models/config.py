@@ -1,0 +1,257 @@
+"""Sizes of the model as data: frozen dataclasses that validate themselves.
+
+Nothing in here imports jax, so converters, data tools and configs can read sizes cheaply. The presets
+`EIGHT_B` and `TINY` are at the end of the file.
+"""
+
+import dataclasses
+
+ROUTER_INITS = ("reference", "identity")
+REMAT_POLICIES = ("none", "full", "dots", "dots_with_no_batch_dims")
+ATTENTION_BACKENDS = ("auto", "xla", "cudnn", "splash")
+LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VisionConfig:
+    """InternVideo2 vision transformer (reference.md section 1).
+
+    `depth` is the published depth; `depth + return_index + 1` blocks are built and the output of the
+    last of them is returned, because the reference reads the features `return_index` blocks from the top.
+    """
+
+    image_size: int = 224
+    patch_size: int = 14
+    tubelet_size: int = 1
+    num_frames: int = 8
+    width: int = 1408
+    depth: int = 40
+    return_index: int = -2
+    num_heads: int = 16
+    mlp_width: int = 6144
+    rms_norm_eps: float = 1e-6
+    output_norm_eps: float = 1e-12
+    layer_scale_init: float = 1e-5
+    separate_image_position: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self.width % self.num_heads == 0, f"vision.width {self.width} is not divisible by vision.num_heads {self.num_heads}")
+        _require(self.width % 8 == 0, f"vision.width {self.width} is not divisible by 8, which the sin-cos position table needs")
+        _require(self.image_size % self.patch_size == 0, f"vision.image_size {self.image_size} is not divisible by vision.patch_size {self.patch_size}")
+        _require(self.num_frames % self.tubelet_size == 0, f"vision.num_frames {self.num_frames} is not divisible by vision.tubelet_size {self.tubelet_size}")
+        _require(self.num_blocks >= 2, f"vision.depth {self.depth} with vision.return_index {self.return_index} builds fewer than 2 blocks")
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of transformer blocks that exist."""
+        return self.depth + self.return_index + 1
+
+    @property
+    def num_lower_blocks(self) -> int:
+        """Blocks below the half that stage 2 may train."""
+        return self.num_blocks // 2
+
+    @property
+    def grid_size(self) -> int:
+        """Patches along one side of a frame."""
+        return self.image_size // self.patch_size
+
+    @property
+    def num_temporal_positions(self) -> int:
+        """Tubelets of a full-length clip."""
+        return self.num_frames // self.tubelet_size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReMoHConfig:
+    """ReLU-routed mixture of attention heads (reference.md section 2).
+
+    `init="reference"` starts routers near zero: routed heads are silent and shared heads are halved.
+    `init="identity"` starts every gate at 1 and doubles the mixing weights, so that each head is
+    multiplied by exactly 1 and a pretrained Q-Former computes what it did before.
+    """
+
+    start_layer: int = 6
+    num_shared_heads: int = 8
+    init: str = "identity"
+
+    def __post_init__(self) -> None:
+        _require(self.init in ROUTER_INITS, f"remoh.init '{self.init}' is not one of {ROUTER_INITS}")
+        _require(self.start_layer >= 0, f"remoh.start_layer {self.start_layer} is negative")
+        _require(self.num_shared_heads >= 0, f"remoh.num_shared_heads {self.num_shared_heads} is negative")
+
+    @property
+    def mixing_scale(self) -> float:
+        """Factor on the two-way softmax: 2 cancels the softmax's initial one half."""
+        return 2.0 if self.init == "identity" else 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class QFormerConfig:
+    """Querying transformer (reference.md section 2)."""
+
+    width: int = 768
+    num_layers: int = 12
+    num_heads: int = 12
+    mlp_width: int = 3072
+    vocab_size: int = 30523
+    max_text_length: int = 512
+    cross_attention_every: int = 2
+    layer_norm_eps: float = 1e-12
+    num_query_tokens: int = 32
+    num_extra_query_tokens: int = 64
+    num_subject_tokens: int = 16
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.1
+    drop_path: float = 0.2
+    remoh: ReMoHConfig = ReMoHConfig()
+
+    def __post_init__(self) -> None:
+        _require(self.width % self.num_heads == 0, f"qformer.width {self.width} is not divisible by qformer.num_heads {self.num_heads}")
+        _require(
+            self.remoh.num_shared_heads < self.num_heads,
+            f"remoh.num_shared_heads {self.remoh.num_shared_heads} leaves no routed head of qformer.num_heads {self.num_heads}",
+        )
+
+    @property
+    def num_routed_heads(self) -> int:
+        return self.num_heads - self.remoh.num_shared_heads
+
+    @property
+    def num_visual_tokens(self) -> int:
+        """Language-model positions that one clip occupies."""
+        return self.num_query_tokens + self.num_extra_query_tokens + self.num_subject_tokens
+
+    def has_cross_attention(self, layer: int) -> bool:
+        return layer % self.cross_attention_every == 0
+
+    def is_routed(self, layer: int) -> bool:
+        return layer >= self.remoh.start_layer
+
+    @property
+    def routed_modules(self) -> tuple[str, ...]:
+        """Names of the ReMoH attention modules in execution order, such as `6.self`, `6.cross`."""
+        names = []
+        for layer in range(self.num_layers):
+            if self.is_routed(layer):
+                names.append(f"{layer}.self")
+                if self.has_cross_attention(layer):
+                    names.append(f"{layer}.cross")
+        return tuple(names)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoRAConfig:
+    """Low-rank adapters of the language model; the scale is `alpha / rank`."""
+
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.1
+    targets: tuple[str, ...] = LORA_TARGETS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", tuple(self.targets))
+        _require(self.rank >= 0, f"lora.rank {self.rank} is negative")
+        unknown = sorted(set(self.targets) - set(LORA_TARGETS))
+        _require(not unknown, f"lora.targets has unknown {unknown}; known are {LORA_TARGETS}")
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.rank if self.rank else 0.0
+
+    def rank_of(self, target: str) -> int:
+        """Rank of the adapter on `target`: 0 where there is none."""
+        return self.rank if target in self.targets else 0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MistralConfig:
+    """Mistral decoder (reference.md section 4). `vocab_size` counts the pretrained rows alone;
+    `num_added_tokens` rows, one per subject name, follow them as parameters of their own."""
+
+    vocab_size: int = 32768
+    num_added_tokens: int = 1
+    width: int = 4096
+    mlp_width: int = 14336
+    num_layers: int = 32
+    num_heads: int = 32
+    num_kv_heads: int = 8
+    head_dim: int = 128
+    rope_theta: float = 1e6
+    rms_norm_eps: float = 1e-5
+    sliding_window: int | None = None
+    lora: LoRAConfig = LoRAConfig()
+
+    def __post_init__(self) -> None:
+        _require(
+            self.num_heads % self.num_kv_heads == 0,
+            f"language_model.num_heads {self.num_heads} is not divisible by language_model.num_kv_heads {self.num_kv_heads}",
+        )
+        _require(self.head_dim % 2 == 0, f"language_model.head_dim {self.head_dim} is odd, which rotary embeddings cannot split")
+
+    @property
+    def total_vocab_size(self) -> int:
+        """Rows of the logits: pretrained and added."""
+        return self.vocab_size + self.num_added_tokens
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PVChatConfig:
+    """The whole model. `attention_backend="auto"` asks the platform (see models/attention.py)."""
+
+    name: str = "8b"
+    vision: VisionConfig = VisionConfig()
+    qformer: QFormerConfig = QFormerConfig()
+    language_model: MistralConfig = MistralConfig()
+    remat_policy: str = "full"
+    attention_backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        _require(self.remat_policy in REMAT_POLICIES, f"model.remat_policy '{self.remat_policy}' is not one of {REMAT_POLICIES}")
+        _require(
+            self.attention_backend in ATTENTION_BACKENDS,
+            f"model.attention_backend '{self.attention_backend}' is not one of {ATTENTION_BACKENDS}",
+        )
+
+
+EIGHT_B = PVChatConfig()
+
+TINY = PVChatConfig(
+    name="tiny",
+    vision=VisionConfig(
+        image_size=64, patch_size=8, num_frames=4, width=96, depth=5, return_index=-2, num_heads=4, mlp_width=256, layer_scale_init=1.0
+    ),
+    qformer=QFormerConfig(
+        width=96,
+        num_layers=2,
+        num_heads=6,
+        mlp_width=192,
+        vocab_size=64,
+        max_text_length=32,
+        num_query_tokens=8,
+        num_extra_query_tokens=4,
+        num_subject_tokens=4,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        drop_path=0.0,
+        remoh=ReMoHConfig(start_layer=1, num_shared_heads=4),
+    ),
+    language_model=MistralConfig(
+        vocab_size=512,
+        width=96,
+        mlp_width=192,
+        num_layers=2,
+        num_heads=4,
+        num_kv_heads=2,
+        head_dim=24,
+        lora=LoRAConfig(rank=4, alpha=8.0, dropout=0.0),
+    ),
+    remat_policy="none",
+)
+
+PRESETS = {"8b": EIGHT_B, "tiny": TINY}

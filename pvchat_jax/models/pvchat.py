@@ -1,0 +1,156 @@
+"""PVChat assembled: clips -> vision encoder -> Q-Former -> projection -> spliced into text -> logits."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from pvchat_jax.models.config import PVChatConfig, QFormerConfig
+from pvchat_jax.models.interfaces import LanguageModel, VisionBackbone
+from pvchat_jax.models.layers import TOKEN_INIT, Dense, Dtype, LayerNorm
+from pvchat_jax.models.mistral import Mistral
+from pvchat_jax.models.qformer import QFormer, QFormerOutput
+from pvchat_jax.models.remoh import Routing
+from pvchat_jax.models.vision import VisionEncoder
+
+
+class PVChatOutput(NamedTuple):
+    """`logits: float32[B, K, S, V]` and each ReMoH module's routing over the B * N clips."""
+
+    logits: jax.Array
+    routing: dict[str, Routing]
+
+
+def splice_visual_tokens(text: jax.Array, visual: jax.Array, video_mask: jax.Array) -> jax.Array:
+    """Puts each row's visual tokens, in order, at the positions that its mask marks.
+
+    Args:
+      text: float[R, S, H].
+      visual: float[R, M, H].
+      video_mask: bool[R, S] with exactly M True per row (conversation.py builds it so).
+
+    Returns:
+      float[R, S, H].
+    """
+    index = jnp.clip(jnp.cumsum(video_mask, axis=1) - 1, 0, visual.shape[1] - 1)  # [R, S]
+    placed = jnp.take_along_axis(visual, index[..., None], axis=1)  # [R, S, H]
+    return jnp.where(video_mask[..., None], placed.astype(text.dtype), text)
+
+
+class PVChat(nn.Module):
+    """The personalised video language model.
+
+    B videos of N clips (tiles and global view) each have K questions, one row of S tokens per question;
+    a video is encoded once for all its rows.
+    """
+
+    vision_encoder: VisionBackbone
+    qformer: QFormer
+    language_model: LanguageModel
+    qformer_config: QFormerConfig
+    vision_norm_eps: float
+    text_width: int
+    dtype: Dtype = jnp.float32
+
+    def setup(self) -> None:
+        config = self.qformer_config
+        self.vision_norm = LayerNorm(self.vision_norm_eps, self.dtype)
+        self.project_up = Dense(self.text_width, ("qformer", "embed"), dtype=self.dtype)
+
+        def tokens(name: str, count: int, init: nn.initializers.Initializer) -> jax.Array:
+            return self.param(name, nn.with_logical_partitioning(init, ("query", "embed")), (count, config.width), jnp.float32)
+
+        self.query_tokens = tokens("query_tokens", config.num_query_tokens, TOKEN_INIT)
+        self.extra_query_tokens = tokens("extra_query_tokens", config.num_extra_query_tokens, nn.initializers.zeros_init())
+        self.subject_tokens = tokens("subject_tokens", config.num_subject_tokens, TOKEN_INIT)
+
+    def encode_video(self, video: jax.Array) -> jax.Array:
+        """`float[B, N, T, H, W, 3] -> float[B, N, L, D]`: vision encoder and its layer norm, frozen in most runs."""
+        batch, clips = video.shape[:2]
+        features = self.vision_norm(self.vision_encoder(video.reshape(batch * clips, *video.shape[2:])))
+        return features.reshape(batch, clips, *features.shape[1:])
+
+    def query(
+        self,
+        features: jax.Array,
+        instruction_ids: jax.Array | None = None,
+        instruction_mask: jax.Array | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> QFormerOutput:
+        """`float[B, N, L, D]` (and `int[B * N, Lt]` instructions) `->` Q-Former output over the B * N clips."""
+        tokens = jnp.concatenate([self.query_tokens, self.extra_query_tokens, self.subject_tokens])
+        features = features.reshape(-1, *features.shape[2:])
+        return self.qformer(tokens, features, instruction_ids, instruction_mask, deterministic=deterministic)
+
+    def visual_tokens(self, queries: jax.Array, num_videos: int) -> jax.Array:
+        """Projected queries `float[B * N, Nq, Q] -> float[B, N * Nq, H]`, clip by clip."""
+        return self.project_up(queries).reshape(num_videos, -1, self.text_width)
+
+    def embed_rows(self, visual: jax.Array, input_ids: jax.Array, video_mask: jax.Array) -> jax.Array:
+        """Text embeddings with the video's tokens spliced in: `float[B, M, H]`, `int[B, K, S] -> float[B * K, S, H]`."""
+        questions, length = input_ids.shape[1:]
+        text = self.language_model.embed(input_ids.reshape(-1, length))
+        return splice_visual_tokens(text, jnp.repeat(visual, questions, axis=0), video_mask.reshape(-1, length).astype(bool))
+
+    def __call__(
+        self,
+        video: jax.Array | None,
+        input_ids: jax.Array,
+        attention_mask: jax.Array,
+        video_mask: jax.Array,
+        *,
+        features: jax.Array | None = None,
+        instruction_ids: jax.Array | None = None,
+        instruction_mask: jax.Array | None = None,
+        deterministic: bool = True,
+    ) -> PVChatOutput:
+        """Logits of every row.
+
+        Args:
+          video: float[B, N, T, H, W, 3] of normalised pixels, or None with `features` given.
+          input_ids, attention_mask, video_mask: [B, K, S]; visual positions hold any id.
+          features: float[B, N, L, D] from `encode_video`.
+          instruction_ids, instruction_mask: [B * N, Lt], optional text for the Q-Former.
+          deterministic: False draws dropout from the `dropout` stream.
+        """
+        if features is None:
+            features = self.encode_video(video)
+        queries = self.query(features, instruction_ids, instruction_mask, deterministic=deterministic)
+        visual = self.visual_tokens(queries.queries, features.shape[0])
+        embeddings = self.embed_rows(visual, input_ids, video_mask)
+        mask = attention_mask.reshape(-1, attention_mask.shape[-1]).astype(bool)
+        logits = self.language_model(embeddings, mask, deterministic=deterministic)
+        return PVChatOutput(logits.reshape(*input_ids.shape, -1), queries.routing)
+
+
+def build_pvchat(config: PVChatConfig, dtype: Dtype = jnp.float32) -> PVChat:
+    """The model of `config` that computes in `dtype`; another backbone is exchanged here."""
+    parts = {"remat_policy": config.remat_policy, "backend": config.attention_backend, "dtype": dtype}
+    return PVChat(
+        vision_encoder=VisionEncoder(config.vision, **parts),
+        qformer=QFormer(config.qformer, **parts),
+        language_model=Mistral(config.language_model, **parts),
+        qformer_config=config.qformer,
+        vision_norm_eps=config.vision.output_norm_eps,
+        text_width=config.language_model.width,
+        dtype=dtype,
+    )
+
+
+def init_boxed(model: PVChat, config: PVChatConfig, key: jax.Array) -> dict:
+    """All parameters of `model`, boxed with their logical axis names (`flax.linen.unbox` bares them).
+
+    The dummy inputs are as small as the sizes allow and include an instruction, so that the Q-Former's
+    text parts exist whether or not a run uses them.
+    """
+    vision = config.vision
+    video = jnp.zeros((1, 1, vision.num_frames, vision.image_size, vision.image_size, 3))
+    video_tokens = config.qformer.num_visual_tokens
+    ids = jnp.zeros((1, 1, video_tokens + 1), jnp.int32)
+    mask = jnp.ones(ids.shape, bool)
+    instruction = jnp.zeros((1, 1), jnp.int32)
+    return model.init(
+        key, video, ids, mask, mask.at[..., -1].set(False), instruction_ids=instruction, instruction_mask=jnp.ones((1, 1), bool)
+    )["params"]

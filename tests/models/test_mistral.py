@@ -1,0 +1,151 @@
+"""The decoder against `transformers` on the same weights, and its adapters against the original's numbers."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pvchat_jax.models.config import LoRAConfig, MistralConfig
+from pvchat_jax.models.mistral import Mistral
+from tests import golden_sets
+from tests.golden_sets import assert_close
+from tests.random_params import random_params
+
+CONFIG = MistralConfig(
+    vocab_size=50, num_added_tokens=0, width=32, mlp_width=56, num_layers=3, num_heads=4, num_kv_heads=2, head_dim=8, lora=LoRAConfig(rank=0)
+)
+
+
+def _hugging_face(config: MistralConfig):
+    import torch
+    from transformers import MistralConfig as HuggingFaceConfig
+    from transformers import MistralForCausalLM
+
+    torch.manual_seed(0)
+    return MistralForCausalLM(
+        HuggingFaceConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=config.width,
+            intermediate_size=config.mlp_width,
+            num_hidden_layers=config.num_layers,
+            num_attention_heads=config.num_heads,
+            num_key_value_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            rope_theta=config.rope_theta,
+            rms_norm_eps=config.rms_norm_eps,
+            sliding_window=config.sliding_window,
+            attn_implementation="eager",
+        )
+    ).eval()
+
+
+def _our_params(state_dict: dict, config: MistralConfig) -> dict:
+    weights = {name: tensor.numpy() for name, tensor in state_dict.items()}
+
+    def stack(name: str) -> np.ndarray:
+        return np.stack([weights[f"model.layers.{i}.{name}.weight"] for i in range(config.num_layers)])
+
+    def kernel(name: str) -> dict:
+        return {"kernel": stack(name).transpose(0, 2, 1)}
+
+    return {
+        "embed_tokens": weights["model.embed_tokens.weight"],
+        "norm": {"scale": weights["model.norm.weight"]},
+        "lm_head": {"kernel": weights["lm_head.weight"].T},
+        "layers": {
+            "input_layernorm": {"scale": stack("input_layernorm")},
+            "post_attention_layernorm": {"scale": stack("post_attention_layernorm")},
+            "self_attn": {name: kernel(f"self_attn.{name}") for name in ("q_proj", "k_proj", "v_proj", "o_proj")},
+            "mlp": {name: kernel(f"mlp.{name}") for name in ("gate_proj", "up_proj", "down_proj")},
+        },
+    }
+
+
+def _logits(config: MistralConfig, params: dict, ids: np.ndarray, mask: np.ndarray, dtype=jnp.float32) -> jax.Array:
+    model = Mistral(config, "none", dtype=dtype)
+
+    @jax.jit
+    def run(params: dict) -> jax.Array:
+        bound = model.bind({"params": params})
+        return bound(bound.embed(ids), mask)
+
+    return run(params)
+
+
+def _random_params(config: MistralConfig) -> dict:
+    return random_params(Mistral(config, "none").init, jax.random.key(0), jnp.zeros((1, 2, config.width)), jnp.ones((1, 2), bool))
+
+
+@pytest.mark.parametrize("sliding_window", [None, 4])
+def test_equals_transformers(sliding_window: int | None) -> None:
+    import torch
+
+    config = dataclasses.replace(CONFIG, sliding_window=sliding_window)
+    theirs = _hugging_face(config)
+    ids = np.random.default_rng(0).integers(0, 50, (2, 11))
+    mask = np.ones((2, 11), bool)
+    mask[1, 8:] = False
+    with torch.no_grad():
+        expected = theirs(torch.tensor(ids), attention_mask=torch.tensor(mask).long()).logits.numpy()
+    ours = np.asarray(_logits(config, _our_params(theirs.state_dict(), config), ids, mask))
+    assert_close(ours[mask], expected[mask])
+
+
+def test_padding_is_never_attended_to() -> None:
+    params = _random_params(CONFIG)
+    ids = np.arange(12).reshape(1, 12)
+    mask = np.arange(12)[None] < 7
+    changed = np.where(mask, ids, 33)
+    np.testing.assert_array_equal(_logits(CONFIG, params, ids, mask)[:, :7], _logits(CONFIG, params, changed, mask)[:, :7])
+
+
+@pytest.fixture(params=golden_sets.NAMES)
+def golden(request: pytest.FixtureRequest) -> golden_sets.GoldenSet:
+    return golden_sets.load(request.param)
+
+
+def test_head_adapter_before_the_vocabulary_grew(golden: golden_sets.GoldenSet) -> None:
+    io, config = golden.io, golden.config.language_model
+    lora = dataclasses.replace(config.lora, targets=(*config.lora.targets, "lm_head"))
+    config = dataclasses.replace(config, num_added_tokens=0, lora=lora)
+    head = "lmhead_lora/lm.base_model.model.lm_head"
+    params = dict(golden.params["language_model"])
+    params["lm_head"] = {
+        "kernel": io[f"{head}.weight"].T,
+        "lora_a": io[f"{head}.lora_A.default.weight"].T,
+        "lora_b": io[f"{head}.lora_B.default.weight"].T,
+    }
+    logits = jax.jit(Mistral(config, "none").apply)({"params": params}, io["lmhead_lora/inputs_embeds"], io["lmhead_lora/attention_mask"])
+    assert_close(logits, io["lmhead_lora/logits"])
+
+
+def test_head_without_adapter_after_the_vocabulary_grew(golden: golden_sets.GoldenSet) -> None:
+    io = golden.io
+    model = Mistral(golden.config.language_model, "none")
+    params = {"params": golden.params["language_model"]}
+    logits = jax.jit(model.apply)(params, io["lmhead_lora/inputs_embeds"], io["lmhead_lora/attention_mask"])
+    assert_close(logits, io["lmhead_lora/logits_after_resize_lm_head_lora_lost"])
+
+
+def test_added_rows_are_parameters_of_their_own() -> None:
+    config = dataclasses.replace(CONFIG, num_added_tokens=2)
+    model = Mistral(config, "none")
+    params = _random_params(config)
+    embedded = model.apply({"params": params}, np.array([[49, 50, 51]]), method="embed")
+    np.testing.assert_array_equal(embedded[0], np.stack([params["embed_tokens"][49], *params["added_embedding"]]))
+    gradient = jax.grad(lambda p: _logits(config, p, np.array([[3, 51]]), np.ones((1, 2), bool))[..., -1].sum())(params)
+    assert np.abs(gradient["added_embedding"][1]).max() > 0 and np.abs(gradient["added_embedding"][0]).max() == 0
+    assert np.abs(gradient["added_head"][:, 1]).max() > 0 and np.abs(gradient["added_head"][:, 0]).max() == 0
+
+
+def test_bfloat16_base_with_float32_adapters_stays_close() -> None:
+    config = dataclasses.replace(CONFIG, lora=LoRAConfig(rank=4, dropout=0.0))
+    ids, mask = np.arange(16).reshape(2, 8), np.ones((2, 8), bool)
+    params = _random_params(config)
+    exact = _logits(config, params, ids, mask)
+    frozen_low = jax.tree.map_with_path(lambda path, x: x if "lora" in path[-1].key else x.astype(jnp.bfloat16), params)
+    logits = _logits(config, frozen_low, ids, mask, jnp.bfloat16)
+    assert logits.dtype == jnp.float32
+    assert_close(logits, np.asarray(exact), 0.05)

@@ -161,8 +161,8 @@ def _mistral_entries(config: MistralConfig) -> Iterator[Entry]:
     yield Entry(f"{ours}/embed_tokens", (embed_key,), rows=pretrained)
     yield Entry(f"{ours}/lm_head/kernel", (head_key,), TRANSPOSE, rows=pretrained)
     if config.num_added_tokens:
-        yield Entry(f"{ours}/added_embedding", (embed_key,), rows=added)
-        yield Entry(f"{ours}/added_head", (head_key,), TRANSPOSE, rows=added)
+        yield Entry(f"{ours}/added_embedding", (embed_key,), rows=added, optional=True)
+        yield Entry(f"{ours}/added_head", (head_key,), TRANSPOSE, rows=added, optional=True)
     yield Entry(f"{ours}/norm/scale", (f"{theirs}.model.norm.weight",))
 
     def stacked(path: str, key: str, transform: Transform = IDENTITY, optional: bool = False) -> Entry:
@@ -207,8 +207,12 @@ def params_from_state_dict(tensors: Mapping[str, np.ndarray], config: PVChatConf
         elif lacking:
             missing.extend(lacking)
         else:
-            _insert(params, entry.path, entry.to_ours(tensors))
             used.update(entry.keys)
+            value = entry.to_ours(tensors)
+            if entry.optional and not value.size:  # a vocabulary without the subject's name
+                absent.append(entry.path)
+            else:
+                _insert(params, entry.path, value)
     unused = sorted(tensors.keys() - used - EXCUSED_KEYS.keys())
     if missing or unused:
         raise UserError(

@@ -153,9 +153,12 @@ def test_missing_and_unknown_keys_are_refused_by_name() -> None:
         params_from_state_dict(damaged, golden.config)
 
 
-def test_a_checkpoint_without_routers_and_adapters_names_what_is_new() -> None:
+def test_a_checkpoint_without_what_training_adds_names_it() -> None:
     golden = golden_sets.load("A")
     base = {key: value for key, value in golden.state_dict.items() if "router_alpha" not in key and "lora_" not in key}
-    _, absent = params_from_state_dict(base, golden.config)
+    for key in ("lm.base_model.model.model.embed_tokens.weight", "lm.base_model.model.lm_head.weight"):
+        base[key] = base[key][: golden.config.language_model.vocab_size]
+    params, absent = params_from_state_dict(base, golden.config)
     routers, adapters = 3 * len(golden.config.qformer.routed_modules), 2 * len(golden.config.language_model.lora.targets)
-    assert len(absent) == routers + adapters
+    assert len(absent) == routers + adapters + 2
+    assert "language_model/added_embedding" in absent and "added_embedding" not in params["language_model"]

@@ -1,0 +1,1 @@
+"""Training objectives: next-token loss, Smooth Proximity Regularization, Head Activation Enhancement."""

@@ -1,0 +1,1 @@
+"""Training: what trains, how it is updated, and the loop around it."""

@@ -1,0 +1,194 @@
+"""Writes a world to a folder: videos, `train.jsonl` and `test.jsonl`; continues where an interrupted build stopped.
+
+In the folder are `world.json` (which world this is), `videos/*.mp4`, `videos.sha256` (digests of the finished videos, in the
+format of the sha256sum tool), and `train.jsonl` and `test.jsonl` (records of data.records), which are written last.
+"""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pvchat_jax.data.records import Record, write_records
+from pvchat_jax.errors import UserError
+from pvchat_jax.world.plan import SPLITS, VideoPlan, plan_video
+from pvchat_jax.world.questions import ask
+from pvchat_jax.world.render import encode_video, render_frames
+
+WORLD_VERSION = 1  # to be raised when the same seed gives other videos than before
+SETTINGS_FILE = "world.json"
+DIGESTS_FILE = "videos.sha256"
+VIDEOS_FOLDER = "videos"
+
+Progress = Callable[[int, int], None]
+
+_DIGEST_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
+_VIDEOS_PER_WORKER = 32  # starting a process takes as long as rendering about ten videos
+
+
+class WorldPaths(NamedTuple):
+    """The two files of records."""
+
+    train: Path
+    test: Path
+
+
+def build_world(
+    out_dir: str | Path,
+    *,
+    subject: str = "<Wilson>",
+    num_train: int,
+    num_test: int,
+    seed: int,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> WorldPaths:
+    """Renders the videos of a world and writes their records.
+
+    Half of the videos show the subject, a quarter look-alikes and a quarter other people (`plan.plan_video`). Finished
+    videos whose digest is right are kept, others are rendered again, so an interrupted build can be started again.
+
+    Args:
+      out_dir: is made if it does not exist.
+      subject: the name in questions and answers. Who bears it is decided by `seed`.
+      num_train, num_test: videos of each split; a world that is there already can grow.
+      seed: of everything; the same seed gives the same records and the same bytes with the same versions of the libraries.
+      progress: called with (finished videos, all videos) at the start and after each video.
+      workers: processes; by default one per processor, and none besides this one for small worlds.
+
+    Returns:
+      Paths of `train.jsonl` and `test.jsonl`.
+
+    Raises:
+      UserError: a wrong argument, `out_dir` cannot be written or holds another world.
+    """
+    out_dir = Path(out_dir)
+    _check_arguments(subject, num_train, num_test, seed)
+    _claim(out_dir, seed)
+    plans = [plan_video(seed, split, index) for split, number in zip(SPLITS, (num_train, num_test), strict=True) for index in range(number)]
+    digests = _finished_digests(out_dir)
+    pending = [plan for plan in plans if _video_name(plan) not in digests]
+    report = progress or (lambda done, total: None)
+    report(len(plans) - len(pending), len(plans))
+    with open(out_dir / DIGESTS_FILE, "a", encoding="utf-8") as ledger:
+        for number, (plan, digest) in enumerate(_render_all(out_dir, pending, workers), start=1):
+            digests[_video_name(plan)] = digest
+            ledger.write(f"{digest}  {_video_name(plan)}\n")
+            ledger.flush()
+            report(len(plans) - len(pending) + number, len(plans))
+    _write_digests(out_dir, digests)
+    paths = WorldPaths(*(out_dir / f"{split}.jsonl" for split in SPLITS))
+    for split, path in zip(SPLITS, paths, strict=True):
+        write_records(path, [_record(plan, subject, digests[_video_name(plan)]) for plan in plans if plan.split == split])
+    return paths
+
+
+def _check_arguments(subject: str, num_train: int, num_test: int, seed: int) -> None:
+    if not subject or subject != subject.strip():
+        raise UserError(f"the subject {subject!r} is empty or has outer spaces; choose a name such as <Wilson>.")
+    for name, number in (("num_train", num_train), ("num_test", num_test)):
+        if number < 1:
+            raise UserError(f"{name} is {number}; each split needs at least one video.")
+    if seed < 0:
+        raise UserError(f"the seed {seed} is negative; choose 0 or more.")
+
+
+def _claim(out_dir: Path, seed: int) -> None:
+    """Makes the folders and notes which world is in them."""
+    settings = {"version": WORLD_VERSION, "seed": seed}
+    path = out_dir / SETTINGS_FILE
+    try:
+        (out_dir / VIDEOS_FOLDER).mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found != settings:
+                raise UserError(f"{out_dir} holds the world {found}, not {settings}; choose another folder, or delete that one.")
+        else:
+            _write_atomically(path, (json.dumps(settings) + "\n").encode())
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"the folder {out_dir} cannot be written ({error.strerror}); choose another one.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); delete the folder {out_dir} to build the world anew.") from error
+
+
+def _video_name(plan: VideoPlan) -> str:
+    """Path relative to the world's folder."""
+    return f"{VIDEOS_FOLDER}/{plan.split}_{plan.index:06d}.mp4"
+
+
+def _finished_digests(out_dir: Path) -> dict[str, str]:
+    """Digest by name of the videos that are noted as finished and are undamaged."""
+    path = out_dir / DIGESTS_FILE
+    noted = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            match = _DIGEST_LINE.fullmatch(line)  # an interrupted write may have left half a line
+            if match:
+                noted[match[2]] = match[1]
+    digests = {}
+    for name, digest in noted.items():
+        with contextlib.suppress(OSError):  # a video that cannot be read is rendered again
+            if hashlib.sha256((out_dir / name).read_bytes()).hexdigest() == digest:
+                digests[name] = digest
+    _write_digests(out_dir, digests)
+    return digests
+
+
+def _write_digests(out_dir: Path, digests: dict[str, str]) -> None:
+    _write_atomically(out_dir / DIGESTS_FILE, "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode())
+
+
+def _render_all(out_dir: Path, plans: list[VideoPlan], workers: int | None) -> Iterator[tuple[VideoPlan, str]]:
+    """Writes the videos and yields each plan with the digest of its file, in order of completion."""
+    if workers is None:
+        workers = min(os.cpu_count() or 1, math.ceil(len(plans) / _VIDEOS_PER_WORKER))
+    if workers <= 1:
+        for plan in plans:
+            yield plan, _write_video(out_dir / _video_name(plan), plan)
+        return
+    # Not forked: the caller may have threads of other libraries. Interrupts are left to this process, which then stops the others.
+    context = multiprocessing.get_context("spawn")
+    executor = concurrent.futures.ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    try:
+        futures = {executor.submit(_write_video, out_dir / _video_name(plan), plan): plan for plan in plans}
+        for future in concurrent.futures.as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _write_video(path: Path, plan: VideoPlan) -> str:
+    """Renders a video and returns the digest of its file."""
+    content = encode_video(render_frames(plan))
+    _write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _write_atomically(path: Path, content: bytes) -> None:
+    """`path` holds its old content or all of the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _record(plan: VideoPlan, subject: str, digest: str) -> Record:
+    return Record(
+        video=_video_name(plan),
+        subject=subject,
+        role=plan.role,
+        origin="rendered",
+        sha256=digest,
+        questions=ask(plan, subject),
+        truth=plan.truth(),
+    )

@@ -1,0 +1,114 @@
+import hashlib
+import json
+from pathlib import Path
+
+import av
+import pytest
+
+from pvchat_jax.data.records import load_records
+from pvchat_jax.errors import UserError
+from pvchat_jax.world.build import build_world
+from pvchat_jax.world.plan import plan_video
+from pvchat_jax.world.questions import ask
+from pvchat_jax.world.render import NUM_FRAMES
+
+SIZES = {"num_train": 4, "num_test": 2}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    build_world(folder, **SIZES, seed=0)
+    return folder
+
+
+def test_records_tell_the_truth_about_files_that_play(world: Path) -> None:
+    for split, number in (("train", 4), ("test", 2)):
+        records = load_records(world / f"{split}.jsonl", "<Wilson>")
+        assert len(records) == number
+        for index, record in enumerate(records):
+            plan = plan_video(0, split, index)
+            assert (record.role, record.origin, record.truth) == (plan.role, "rendered", plan.truth())
+            assert record.questions == ask(plan, "<Wilson>")
+            assert record.sha256 == hashlib.sha256(Path(record.video).read_bytes()).hexdigest()
+            with av.open(record.video) as container:
+                assert sum(1 for _ in container.decode(video=0)) == NUM_FRAMES
+
+
+def test_same_seed_gives_the_same_bytes_with_any_number_of_processes(world: Path, tmp_path: Path) -> None:
+    build_world(tmp_path, **SIZES, seed=0, workers=2)
+    assert contents(tmp_path) == contents(world)
+
+
+def test_interrupted_build_continues(world: Path, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_world(tmp_path, **SIZES, seed=0, progress=interrupt)
+    assert not (tmp_path / "train.jsonl").exists()
+    with open(tmp_path / "videos.sha256", "a", encoding="utf-8") as ledger:
+        ledger.write("0123abc")  # half a line, as a crash leaves it
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "videos").iterdir()}
+    seen: list[tuple[int, int]] = []
+    build_world(tmp_path, **SIZES, seed=0, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(3, 6), (4, 6), (5, 6), (6, 6)]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert contents(tmp_path) == contents(world)
+
+
+def test_damaged_and_missing_videos_are_rendered_again(world: Path) -> None:
+    before = contents(world)
+    (world / "videos/train_000001.mp4").write_bytes(b"damaged")
+    (world / "videos/test_000000.mp4").unlink()
+    seen: list[int] = []
+    build_world(world, **SIZES, seed=0, progress=lambda done, total: seen.append(done))
+    assert seen == [4, 5, 6]
+    assert contents(world) == before
+
+
+def test_a_world_can_grow_and_be_renamed(tmp_path: Path) -> None:
+    build_world(tmp_path, num_train=1, num_test=1, seed=4)
+    seen: list[int] = []
+    paths = build_world(tmp_path, num_train=2, num_test=1, seed=4, subject="<Ada>", progress=lambda done, total: seen.append(done))
+    assert seen == [2, 3]
+    assert [record.subject for record in load_records(paths.train, "<Ada>")] == ["<Ada>", "<Ada>"]
+
+
+def test_another_world_in_the_folder_is_kept(world: Path) -> None:
+    before = contents(world)
+    with pytest.raises(UserError, match=r"'seed': 0.*choose another folder"):
+        build_world(world, **SIZES, seed=1)
+    assert contents(world) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"subject": ""}, "the subject '' is empty"),
+        ({"num_test": 0}, "num_test is 0"),
+        ({"seed": -1}, "the seed -1 is negative"),
+    ],
+)
+def test_wrong_arguments_are_refused(tmp_path: Path, arguments: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_world(tmp_path / "world", **({"seed": 0} | SIZES | arguments))
+    assert not (tmp_path / "world").exists()
+
+
+def test_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file cannot be written"):
+        build_world(tmp_path / "file", **SIZES, seed=0)
+    (tmp_path / "world.json").write_text("{")
+    with pytest.raises(UserError, match=r"world\.json is not JSON"):
+        build_world(tmp_path, **SIZES, seed=0)
+
+
+def test_settings_name_the_version_and_the_seed(world: Path) -> None:
+    assert json.loads((world / "world.json").read_text()) == {"version": 1, "seed": 0}

@@ -1,0 +1,49 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pvchat_jax.world.people import IDENTITY_VALUES, Identity, Outfit, all_outfits, look_alike, random_identity, random_outfit
+
+
+@pytest.mark.parametrize("n_differences", range(1, 9))
+def test_look_alike_differs_in_exactly_n_attributes(n_differences: int) -> None:
+    rng = np.random.default_rng(n_differences)
+    for _ in range(50):
+        identity = random_identity(rng)
+        other = look_alike(identity, n_differences, rng)
+        assert len(identity.differences(other)) == n_differences
+
+
+@pytest.mark.parametrize("n_differences", [0, 9])
+def test_look_alike_refuses_impossible_numbers(n_differences: int) -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="1 to 8 attributes"):
+        look_alike(random_identity(rng), n_differences, rng)
+
+
+def test_look_alikes_differ_in_every_attribute_sometimes() -> None:
+    rng = np.random.default_rng(0)
+    identity = random_identity(rng)
+    found = {name for _ in range(100) for name in identity.differences(look_alike(identity, 2, rng))}
+    assert found == set(IDENTITY_VALUES)
+
+
+def test_random_draws_reach_every_value() -> None:
+    rng = np.random.default_rng(0)
+    people = [random_identity(rng) for _ in range(200)]
+    for name, values in IDENTITY_VALUES.items():
+        assert {getattr(person, name) for person in people} == set(values)
+    assert len({random_outfit(rng) for _ in range(3000)}) == len(list(all_outfits()))
+
+
+def test_unknown_values_are_refused() -> None:
+    identity = random_identity(np.random.default_rng(0))
+    with pytest.raises(ValueError, match="identity hair_colour 'green' is not one of"):
+        dataclasses.replace(identity, hair_colour="green")
+    with pytest.raises(ValueError, match="outfit hat 'crown' is not one of"):
+        Outfit(colour="red", garment="shirt", hat="crown")
+
+
+def test_identity_has_a_value_list_for_every_field() -> None:
+    assert [field.name for field in dataclasses.fields(Identity)] == list(IDENTITY_VALUES)

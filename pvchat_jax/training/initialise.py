@@ -1,0 +1,258 @@
+"""Where a run's numbers come from: own checkpoint, earlier stage, converted weights, or the seed.
+
+Frozen parameters are in no checkpoint. They are found again the same way each time, so every run can be
+rebuilt from its `config.json` and what that names.
+"""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from flax.core import meta
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from pvchat_jax.config.run_directory import CHECKPOINTS, read_config
+from pvchat_jax.config.schema import TrainConfig
+from pvchat_jax.data.tokenizer import SubjectTokenizer, load_tokenizer
+from pvchat_jax.errors import UserError
+from pvchat_jax.models.pvchat import PVChat, build_pvchat, init_boxed
+from pvchat_jax.sharding import make_mesh, param_shardings
+from pvchat_jax.training.checkpoint import Checkpoints
+from pvchat_jax.training.partition import Params, join_params, split_params, trainable_groups
+from pvchat_jax.training.state import TrainState, create_train_state
+
+# No published checkpoint has these, so they may start from the seed even where they are frozen.
+NEW_GROUPS = ("subject_tokens", "name_row", "router", "lora")
+MAX_NAMES = 8
+
+
+class Start(NamedTuple):
+    """What the loop starts from.
+
+    Attributes:
+      state: at the restored step, or step 0.
+      frozen: parameters that do not train, in `frozen_dtype`.
+      init_from_step: step of the `init_from` run that this run builds on, to be kept in every checkpoint.
+      notes: lines for the user on where things came from.
+    """
+
+    state: TrainState
+    frozen: Params
+    init_from_step: int | None
+    notes: tuple[str, ...]
+
+
+class LoadedRun(NamedTuple):
+    """A trained run for evaluation; `params` is the full tree and `step` the checkpoint it came from."""
+
+    config: TrainConfig
+    model: PVChat
+    params: Params
+    tokenizer: SubjectTokenizer
+    step: int
+
+
+class Ancestor(NamedTuple):
+    """An earlier run and the step of it that is built upon."""
+
+    directory: Path
+    config: TrainConfig
+    step: int
+
+
+def initialise(
+    config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh, checkpoints: Checkpoints, iterator: Any, must_match: dict[str, Any]
+) -> Start:
+    """State and frozen parameters of a run, by this priority:
+
+    1. the newest good checkpoint in the run's own output directory (trainable part and optimizer);
+    2. the trainable parameters of the run in `init_from`;
+    3. converted weights in `weights` (of this run, or of the earlier stage);
+    4. the seed.
+
+    What 1 does not hold (the frozen part) comes from 2, what that does not hold from 3, and so on.
+
+    Args:
+      iterator: grain iterator, moved to the checkpoint's position.
+      must_match: see `Checkpoints.restore`.
+
+    Raises:
+      UserError: a source has other sizes than this configuration or lacks parameters.
+    """
+    trainable_like, frozen_like = abstract_params(config, model, mesh)
+    restored = checkpoints.restore(state_like(trainable_like, config, mesh), iterator, must_match)
+    if restored is not None:
+        step = restored.meta["init_from_step"]
+        frozen, _ = starting_params(config, model, mesh, frozen_like, ancestors(config, step))
+        return Start(restored.state, frozen, step, (f"continuing from step {restored.step} in {checkpoints.directory}",))
+    earlier = ancestors(config, None)
+    params, notes = starting_params(config, model, mesh, join_params(trainable_like, frozen_like), earlier)
+    trainable, frozen = split_params(params, trainable_groups(config.optimizer))
+    return Start(create_train_state(trainable, config, mesh), frozen, earlier[0].step if earlier else None, notes)
+
+
+def state_like(trainable_like: Params, config: TrainConfig, mesh: jax.sharding.Mesh) -> TrainState:
+    """Shapes and shardings of a whole TrainState; what it makes to find them out is freed again."""
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, trainable_like)
+    zeros = jax.jit(lambda: jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), trainable_like), out_shardings=shardings)
+    state = create_train_state(zeros(), config, mesh)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
+
+
+def load_run(run_dir: str | Path, mesh: jax.sharding.Mesh | None = None) -> LoadedRun:
+    """The newest checkpoint of a run as a model that is ready to answer.
+
+    Args:
+      run_dir: output directory of a training run.
+      mesh: where parameters go; None takes the run's own mesh.
+
+    Raises:
+      UserError: there is no run, no checkpoint yet, or something it builds on is missing.
+    """
+    config = read_config(run_dir)
+    mesh = make_mesh(config.mesh) if mesh is None else mesh
+    model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
+    tokenizer = load_tokenizer(config.data.tokenizer, [config.data.subject])
+    wanted = join_params(*abstract_params(config, model, mesh))
+    run = _open_run(Path(run_dir), None)
+    meta_of_run = Checkpoints(run.directory / CHECKPOINTS, read_only=True).meta(run.step)
+    params, _ = starting_params(config, model, mesh, wanted, [run, *ancestors(config, meta_of_run["init_from_step"])])
+    return LoadedRun(config, model, params, tokenizer, run.step)
+
+
+def abstract_params(config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh) -> tuple[Params, Params]:
+    """Shapes, dtypes and shardings of the (trainable, frozen) parameters, without any memory."""
+    boxed = jax.eval_shape(functools.partial(init_boxed, model, config.model), jax.random.key(0))
+
+    def place(leaf: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, jnp.float32, sharding=sharding)
+
+    params = jax.tree.map(place, meta.unbox(boxed), param_shardings(boxed, mesh))
+    trainable, frozen = split_params(params, trainable_groups(config.optimizer))
+    dtype = jnp.dtype(config.frozen_dtype)
+    return trainable, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding), frozen)
+
+
+def ancestors(config: TrainConfig, step: int | None) -> list[Ancestor]:
+    """The chain of `init_from` runs, nearest first.
+
+    Args:
+      step: of the nearest one; None takes its newest checkpoint.
+    """
+    chain: list[Ancestor] = []
+    while config.init_from:
+        chain.append(_open_run(Path(config.init_from), step))
+        meta_of_run = Checkpoints(chain[-1].directory / CHECKPOINTS, read_only=True).meta(chain[-1].step)
+        config, step = chain[-1].config, meta_of_run["init_from_step"]
+    return chain
+
+
+def _open_run(directory: Path, step: int | None) -> Ancestor:
+    config = read_config(directory)
+    steps = Checkpoints(directory / CHECKPOINTS, read_only=True).steps()
+    if not steps:
+        raise UserError(f"{directory} has no checkpoint yet; let that run save one first.")
+    return Ancestor(directory, config, steps[-1] if step is None else step)
+
+
+def starting_params(
+    config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh, wanted: Params, earlier: Sequence[Ancestor]
+) -> tuple[Params, tuple[str, ...]]:
+    """The `wanted` parameters (abstract leaves) from the `earlier` runs, the converted weights and the seed, in this order.
+
+    Returns:
+      The parameters, placed and typed as wanted, and lines on where they came from.
+    """
+    missing = flatten_dict(wanted, sep="/")
+    found: dict[str, jax.Array] = {}
+    notes = []
+    for run in earlier:
+        trained, _ = split_params(unflatten_dict(missing, sep="/"), trainable_groups(run.config.optimizer))
+        if trained:
+            found |= flatten_dict(_trained_by(run, trained), sep="/")
+            notes.append(f"{len(found)} tensors from step {run.step} of {run.directory}")
+        missing = {name: leaf for name, leaf in missing.items() if name not in found}
+    lineage = [config, *(run.config for run in earlier)]
+    weights = next((run.weights for run in lineage if run.weights), "")
+    if weights and missing:
+        read = read_weights(Path(weights), missing)
+        missing = {name: leaf for name, leaf in missing.items() if name not in read}
+        found |= read
+        notes.append(f"{len(read)} tensors from {weights}")
+        _refuse_missing(weights, missing, trainable_groups(config.optimizer))
+    if missing:
+        # Frozen and trainable ones in two compiled calls, so that a resumed run, which needs the frozen ones alone,
+        # runs the very program that the first start ran.
+        for part in split_params(unflatten_dict(missing, sep="/"), trainable_groups(config.optimizer)):
+            found |= random_params(model, config, lineage[-1].seed, flatten_dict(part, sep="/"))
+        notes.append(
+            f"{_some(list(missing))} drawn from seed {lineage[-1].seed}"
+            if found.keys() != missing.keys()
+            else "all parameters drawn from the seed"
+        )
+    return unflatten_dict(found, sep="/"), tuple(notes)
+
+
+def _trained_by(run: Ancestor, wanted: Params) -> Params:
+    checkpoints = Checkpoints(run.directory / CHECKPOINTS, read_only=True)
+    if run.step not in checkpoints.steps():
+        raise UserError(
+            f"{checkpoints.directory} no longer has step {run.step}, which this run builds on; "
+            "start a new run from what is there with another --config.output_dir."
+        )
+    return checkpoints.restore_trainable(run.step, wanted)
+
+
+def read_weights(directory: Path, wanted: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
+    """Those of the `wanted` parameters that a directory of converted weights has, read straight into their shards.
+
+    Raises:
+      UserError: the directory holds no weights, or a tensor has another shape.
+    """
+    with ocp.PyTreeCheckpointer() as reader:
+        try:
+            metadata = reader.metadata(directory.absolute())
+            saved = flatten_dict(metadata.item_metadata.tree, sep="/")
+        except Exception as error:  # Orbax has many ways to say that these are not its files.
+            raise UserError(
+                f"{directory} holds no converted weights ({type(error).__name__}); make them with python -m converters.from_torch."
+            ) from error
+        for name, leaf in wanted.items():
+            if name in saved and tuple(saved[name].shape) != leaf.shape:
+                raise UserError(
+                    f"{directory} is of another model: {name} has shape {tuple(saved[name].shape)} there and {leaf.shape} in this "
+                    "configuration; convert weights of the configured size."
+                )
+        present = unflatten_dict({name: leaf for name, leaf in wanted.items() if name in saved}, sep="/")
+        restore_args = ocp.checkpoint_utils.construct_restore_args(present)
+        arguments = ocp.args.PyTreeRestore(present, restore_args=restore_args, partial_restore=True)
+        return flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/")
+
+
+def random_params(model: PVChat, config: TrainConfig, seed: int, wanted: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
+    """The `wanted` parameters as the seed gives them, created in their shards and dtypes; the others never exist."""
+    if not wanted:
+        return {}
+
+    def draw(key: jax.Array) -> dict[str, jax.Array]:
+        params = flatten_dict(meta.unbox(init_boxed(model, config.model, key)), sep="/")
+        return {name: params[name].astype(leaf.dtype) for name, leaf in wanted.items()}
+
+    return jax.jit(draw, out_shardings={name: leaf.sharding for name, leaf in wanted.items()})(jax.random.key(seed))
+
+
+def _refuse_missing(weights: str, missing: dict[str, Any], trainable: Sequence[str]) -> None:
+    """Parameters that nothing trains and no source has would silently stay random."""
+    _, refused = split_params(unflatten_dict(missing, sep="/"), {*trainable, *NEW_GROUPS}, with_instruction=True)
+    if refused:
+        names = list(flatten_dict(refused, sep="/"))
+        raise UserError(f"{weights} lacks {_some(names)}, which this run keeps frozen; convert the weights again from complete files.")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

@@ -1,0 +1,140 @@
+"""What a run reports while it trains: a JSON Lines file, TensorBoard scalars and a line or bar on the terminal."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import rich.progress
+from rich.console import Console
+from tensorboardX import SummaryWriter
+
+from pvchat_jax.config.run_directory import write_atomically
+
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class MetricsWriter:
+    """Writes `metrics.jsonl` and TensorBoard scalars into a run's directory.
+
+    Lines and scalars of steps after `first_step - 1` are dropped, so a run that went back to a checkpoint
+    has each step once. A last line that a crash cut short is dropped too.
+
+    Args:
+      first_step: the step (counted from 1) that will be written next.
+    """
+
+    def __init__(self, directory: Path, first_step: int) -> None:
+        path = Path(directory) / METRICS_FILE
+        if path.is_file():
+            write_atomically(path, "".join(_lines_before(path, first_step)))
+        self._file = path.open("a", encoding="utf-8")
+        self._tensorboard = SummaryWriter(str(Path(directory) / TENSORBOARD), purge_step=first_step, flush_secs=30)
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """One line `{"step": ..., ...}`; every number must be finite."""
+        self._file.write(json.dumps({"step": step, **metrics}, allow_nan=False) + "\n")
+        self._file.flush()
+        for name, value in metrics.items():
+            self._tensorboard.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Writes out what is still in memory."""
+        self._file.close()
+        self._tensorboard.close()
+
+
+def _lines_before(path: Path, first_step: int) -> list[str]:
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            step = json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if step < first_step:
+            kept.append(line + "\n")
+    return kept
+
+
+class Throughput:
+    """Steps and videos per second since the last call; the first step, which compiles, is left out."""
+
+    def __init__(self, videos_per_step: int) -> None:
+        self._videos_per_step = videos_per_step
+        self._since: tuple[float, int] | None = None
+
+    def start(self, step: int) -> None:
+        """Counts from here: `step` steps are done."""
+        self._since = (time.monotonic(), step)
+
+    def rates(self, step: int) -> dict[str, float]:
+        """`steps_per_second` and `videos_per_second` (global) since the last call; empty where nothing was measured."""
+        if self._since is None or step <= self._since[1]:
+            return {}
+        now = time.monotonic()
+        rate = (step - self._since[1]) / max(now - self._since[0], 1e-9)
+        self._since = (now, step)
+        return {"steps_per_second": rate, "videos_per_second": rate * self._videos_per_step}
+
+
+class ProgressReport:
+    """A bar on a terminal; elsewhere, such as in a log file, one plain line at a time.
+
+    Args:
+      first_step: steps already done.
+      total_steps: of the whole run.
+    """
+
+    def __init__(self, console: Console, first_step: int, total_steps: int) -> None:
+        self._console = console
+        self._total = total_steps
+        self._bar: rich.progress.Progress | None = None
+        if not console.is_terminal:
+            self._print("compiling the first step")
+        else:
+            columns = (
+                rich.progress.BarColumn(bar_width=20),
+                rich.progress.MofNCompleteColumn(),
+                rich.progress.TextColumn("{task.fields[text]}", markup=False),
+                rich.progress.TimeRemainingColumn(),
+            )
+            self._bar = rich.progress.Progress(*columns, console=console, speed_estimate_period=120)
+            self._task = self._bar.add_task("", total=total_steps, completed=first_step, text="compiling the first step")
+            self._bar.start()
+
+    def advance(self, step: int) -> None:
+        """`step` steps are done."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step)
+
+    def show(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Shows the metrics of `step`."""
+        text = describe(metrics)
+        if self._bar is not None:
+            self._bar.update(self._task, text=text)
+            return
+        rate = metrics.get("steps_per_second")
+        left = f"  {_duration((self._total - step) / rate)} left" if rate else ""
+        self._print(f"step {step}/{self._total}  {text}{left}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def describe(metrics: Mapping[str, float]) -> str:
+    """The metrics that a reader watches, such as `loss 2.3 (lm 2.2 + spr 0.04 + hae 0.06)  active 51%  lr 1e-05  0.8 steps/s`."""
+    parts = " + ".join(f"{name.removesuffix('_loss')} {metrics[name]:.4g}" for name in ("lm_loss", "spr_loss", "hae_loss"))
+    text = f"loss {metrics['loss']:.4g} ({parts})  active {metrics['active_rate']:.0%}  lr {metrics['learning_rate']:.2g}"
+    return f"{text}  {metrics['steps_per_second']:.3g} steps/s" if "steps_per_second" in metrics else text
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -43,9 +43,10 @@ def eight_b() -> TrainConfig:
 
 
 def tiny() -> TrainConfig:
+    rate = 1e-3  # nothing is pretrained, so everything learns, and fast
     return TrainConfig(
         stage=2,
-        num_steps=400,
+        num_steps=150,
         output_dir="runs/tiny/stage2",
         init_from="runs/tiny/stage1",
         compute_dtype="float32",
@@ -56,18 +57,18 @@ def tiny() -> TrainConfig:
             tokenizer="tiny",
             question_types=("existence", "appearance", "action", "location"),
             num_frames=4,
+            random_frames=True,
             image_size=64,
             tile_grid=(1, 1),
-            batch_size=8,
-            questions_per_video=2,
-            text_buckets=(64, 96, 128, 192, 256),
+            batch_size=16,
+            questions_per_video=4,
+            text_buckets=(48, 64, 96, 128, 192, 256),
             num_workers=0,
         ),
-        # Nothing is pretrained, so everything learns, and fast.
         optimizer=OptimizerConfig(
-            subject_tokens=2e-3, name_row=2e-3, qformer=2e-3, router=2e-3, lora=2e-3, vision_upper=1e-3, base=1e-3, warmup_steps=20
+            subject_tokens=rate, name_row=rate, qformer=rate, router=rate, lora=rate, vision_upper=rate, base=rate, warmup_steps=20
         ),
-        checkpoint=CheckpointConfig(every_steps=100, keep=2),
+        checkpoint=CheckpointConfig(every_steps=50, keep=2),
     )
 
 
@@ -115,5 +116,5 @@ def reference() -> TrainConfig:
             schedule="constant",
             warmup_steps=0,
         ),
-        objective=ObjectiveConfig(hae_mode="reference"),
+        objective=ObjectiveConfig(spr_rate=0.8, hae_mode="reference"),
     )

@@ -75,7 +75,7 @@ class Entry:
 
 def entries(config: PVChatConfig) -> tuple[Entry, ...]:
     """The whole table at the sizes of `config`."""
-    tokens = ("query_tokens", "extra_query_tokens")
+    tokens = ("query_tokens", "extra_query_tokens") if config.qformer.num_extra_query_tokens else ("query_tokens",)
     return (
         *(Entry(name, (name,), BATCHED_TOKENS) for name in tokens),
         Entry("subject_tokens", ("personal_query_tokens",), BATCHED_TOKENS),

@@ -34,13 +34,12 @@ Started again with the same --out, it skips what is finished and continues what 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How much is made and trained; the default takes `minutes` on two cores."""
+class Plan:
+    """What is made and trained; the default takes about `minutes` on two processor cores."""
 
     train_videos: int = 400
     test_videos: int = 80
-    stage1_steps: int = stage1.get_config("tiny").num_steps
-    stage2_steps: int = stage2.get_config("tiny").num_steps
+    stages: tuple[TrainConfig, TrainConfig] = (stage1.get_config("tiny"), stage2.get_config("tiny"))
     minutes: str = "5 to 8 minutes"
 
 
@@ -53,17 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         with exit_on_user_error():
-            run_quickstart(options.out, options.seed, Sizes(), Console())
+            run_quickstart(options.out, options.seed, Plan(), Console())
     except KeyboardInterrupt as stop:
         print("\nstopped; start the same command again to continue.", file=sys.stderr)
         raise SystemExit(128 + getattr(stop, "signum", signal.SIGINT)) from None
 
 
-def run_quickstart(out: Path, seed: int, sizes: Sizes, console: Console) -> None:
-    """Does the parts that are not finished yet and says where everything is.
+def run_quickstart(out: Path, seed: int, plan: Plan, console: Console) -> None:
+    """Does the parts of `plan` that are not finished yet and says where everything is.
 
     Raises:
-      UserError: `out` was begun with another seed or other sizes.
+      UserError: `out` was begun with another seed or plan.
     """
     from pvchat_jax.train import run as train
 
@@ -71,15 +70,16 @@ def run_quickstart(out: Path, seed: int, sizes: Sizes, console: Console) -> None
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     begun = time.monotonic()
+    first, second = (_stage_config(config, out, seed) for config in plan.stages)
     parts: dict[str, tuple[str, Callable[[], object]]] = {
-        "world": (f"draw {sizes.train_videos} training and {sizes.test_videos} test videos", lambda: _draw(out, seed, sizes, console)),
-        "stage1": (f"train {sizes.stage1_steps} steps on single frames: who is it?", lambda: train(stage_config(1, out, seed, sizes))),
-        "stage2": (f"train {sizes.stage2_steps} steps on video: what happens?", lambda: train(stage_config(2, out, seed, sizes))),
+        "world": (f"draw {plan.train_videos} training and {plan.test_videos} test videos", lambda: _draw(out, seed, plan, console)),
+        "stage1": (f"train {first.num_steps} steps on single frames: who is it?", lambda: train(first)),
+        "stage2": (f"train {second.num_steps} steps on video: what happens?", lambda: train(second)),
         "evaluation": ("ask about the test videos and write a report", lambda: _evaluate(out, console)),
     }
-    settings = {"seed": seed, **dataclasses.asdict(sizes)}
+    settings = {"seed": seed} | {name: title for name, (title, _) in parts.items()}
     finished = _read_progress(out, settings)
-    say(f"In {out}/, in {sizes.minutes} on two processor cores:")
+    say(f"In {out}/, in {plan.minutes} on two processor cores:")
     for number, (title, _) in enumerate(parts.values(), start=1):
         say(f"  {number}. {title}")
     for number, (name, (title, work)) in enumerate(parts.items(), start=1):
@@ -93,18 +93,14 @@ def run_quickstart(out: Path, seed: int, sizes: Sizes, console: Console) -> None
     say(_ending(out, time.monotonic() - begun))
 
 
-def stage_config(stage: int, out: Path, seed: int, sizes: Sizes) -> TrainConfig:
-    """The tiny preset of a stage, reading and writing in `out`."""
-    config = (stage1 if stage == 1 else stage2).get_config("tiny")
-    num_steps = sizes.stage1_steps if stage == 1 else sizes.stage2_steps
+def _stage_config(config: TrainConfig, out: Path, seed: int) -> TrainConfig:
+    """`config`, reading and writing in `out`."""
     return dataclasses.replace(
         config,
-        num_steps=num_steps,
         seed=seed,
-        output_dir=str(out / f"stage{stage}"),
-        init_from=str(out / "stage1") if stage == 2 else "",
+        output_dir=str(out / f"stage{config.stage}"),
+        init_from=str(out / "stage1") if config.stage == 2 else "",
         data=dataclasses.replace(config.data, train=str(out / "world" / "train.jsonl"), subject=SUBJECT, seed=seed),
-        optimizer=dataclasses.replace(config.optimizer, warmup_steps=min(config.optimizer.warmup_steps, num_steps // 2)),
     )
 
 
@@ -117,16 +113,16 @@ def _read_progress(out: Path, settings: dict[str, object]) -> list[str]:
         return []
     progress = json.loads(path.read_text(encoding="utf-8"))
     if progress["settings"] != settings:
-        raise UserError(f"{out} was begun with {progress['settings']}, not {settings}; choose another --out, or delete that folder.")
+        raise UserError(f"{out} was begun with another seed or by another version; choose another --out, or delete that folder.")
     return progress["finished"]
 
 
-def _draw(out: Path, seed: int, sizes: Sizes, console: Console) -> None:
+def _draw(out: Path, seed: int, plan: Plan, console: Console) -> None:
     from pvchat_jax.world.build import build_world
 
     with Progress(console=console) as progress:
         bar = progress.add_task("drawing", total=None)
-        numbers = {"num_train": sizes.train_videos, "num_test": sizes.test_videos, "seed": seed}
+        numbers = {"num_train": plan.train_videos, "num_test": plan.test_videos, "seed": seed}
         build_world(
             out / "world", subject=SUBJECT, **numbers, progress=lambda done, total: progress.update(bar, completed=done, total=total)
         )

@@ -12,9 +12,9 @@ _CUBIC_A = -0.75  # PyTorch's coefficient; OpenCV's agrees, Pillow's is -0.5
 
 
 def _source_positions(source: int, target: int) -> np.ndarray:
-    # float32 on purpose: the reference computes its coordinates in float32
+    # as the reference: the scale is float32, what follows is float64
     scale = np.float32(source) / np.float32(target)
-    return (np.arange(target, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+    return (np.arange(target) + 0.5) * np.float64(scale) - 0.5
 
 
 def _cubic_kernel(distance: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pvchat_jax.config.flags import parse_command_line
 from pvchat_jax.config.inputs import require_inputs
 from pvchat_jax.config.schema import TrainConfig
+from pvchat_jax.devices import split_cpu_into_devices
 from pvchat_jax.errors import exit_on_user_error
 
 HELP = """\
@@ -48,6 +49,7 @@ def run(config: TrainConfig) -> Path:
       pvchat_jax.training.loop.Interrupted: a signal came and everything was saved.
     """
     require_inputs(config)
+    split_cpu_into_devices()
     # Only now: the rest takes seconds to import, and a missing file should show at once.
     from pvchat_jax.training.run import train_run
 
@@ -60,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with exit_on_user_error():
         config = parse_command_line(arguments, description=HELP)
         require_inputs(config)
+        split_cpu_into_devices()
         from pvchat_jax.training.loop import Interrupted
 
         try:

@@ -150,7 +150,10 @@ def test_commands_in_the_documents_exist(document: str) -> None:
     unknown = set(re.findall(r"\bmake ([a-z][\w-]*)", "\n".join(re.findall(r"`[^`]+`|^    .+$", text, flags=re.MULTILINE)))) - targets
     assert not unknown, f"{document} names make targets that do not exist: {sorted(unknown)}"
     modules = set(re.findall(r"python -m ([\w.]+)", text)) - {"pip", "venv", "pytest"}
-    missing = sorted(module for module in modules if not (ROOT / module.replace(".", "/")).with_suffix(".py").exists())
+    starts = {
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__main__") for path in shipped_files("*.py")
+    }
+    missing = sorted(modules - starts)
     assert not missing, f"{document} starts modules that do not exist: {missing}"
     files = re.findall(r"(?:configs|launch|docs)/[\w/]+\.(?:py|md|sh|png)", text)
     lost = sorted(file for file in set(files) if not (ROOT / file).exists())

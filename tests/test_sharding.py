@@ -120,7 +120,7 @@ def test_batch_is_split_over_data_and_fsdp_and_keeps_its_values():
 def test_batch_that_does_not_divide_is_refused():
     with pytest.raises(UserError, match=r"batch_size 6 .* multiple of 4"):
         put_batch({"present": np.zeros(6, bool)}, MESH)
-    with pytest.raises(UserError, match=r"batch_size 12 .* gradient_accumulation 2 .* multiple of 8"):
+    with pytest.raises(UserError, match=r"batch_size 12 .*gradient_accumulation 2 .* multiple of 8"):
         check_batch_size(12, MESH, 2)
 
 

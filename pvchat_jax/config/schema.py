@@ -29,6 +29,8 @@ class DataConfig:
       train: a JSONL of records, or any JSON variant of the original project.
       subject: the name as it stands in questions, such as `<Wilson>`.
       num_frames: frames sampled from each video; 1 trains on single frames.
+      random_frames: draw each frame from its part of the video anew in every pass; otherwise always the same ones,
+        as in the original. Evaluation never draws.
       tile_grid: (columns, rows) of local tiles; (1, 1) means one global view and no tiles.
       questions_per_video: rows that share one decoded video in a batch.
       text_buckets: allowed lengths of a text row; the smallest that fits the whole dataset is used.
@@ -40,6 +42,7 @@ class DataConfig:
     subject: str = "<Wilson>"
     question_types: tuple[str, ...] = QUESTION_TYPES
     num_frames: int = 8
+    random_frames: bool = False
     image_size: int = 224
     tile_grid: tuple[int, int] = (2, 1)
     batch_size: int = 16
@@ -110,14 +113,15 @@ class ObjectiveConfig:
     Attributes:
       target_active_rate: share of routed gates that should be on; the original's top_k / routed heads.
       spr_weight: factor on the load-balanced L1 of the gates (0 switches SPR off).
-      spr_rate: exponent of the coefficient's multiplicative update.
+      spr_rate: exponent of the coefficient's multiplicative update. The original's 0.8 takes the coefficient from
+        1e-8 to 10 in some 50 steps where all gates start open, as they do here; 0.1 gives the gates time to follow.
       hae_mode: `reference` has no gradient as in the original; `straight_through` keeps its value and
         sends the gradient of a sigmoid; `smooth` uses the sigmoid for both.
     """
 
     target_active_rate: float = 0.5
     spr_weight: float = 1.0
-    spr_rate: float = 0.8
+    spr_rate: float = 0.1
     spr_initial: float = 1e-8
     spr_min: float = 1e-15
     spr_max: float = 10.0
@@ -200,7 +204,8 @@ class TrainConfig:
         )
         _require(
             self.data.batch_size % self.optimizer.gradient_accumulation == 0,
-            f"data.batch_size {self.data.batch_size} is not divisible by optimizer.gradient_accumulation {self.optimizer.gradient_accumulation}",
+            f"data.batch_size {self.data.batch_size} is not divisible by "
+            f"optimizer.gradient_accumulation {self.optimizer.gradient_accumulation}",
         )
         _require(
             self.optimizer.warmup_steps < self.num_steps or self.optimizer.schedule == "constant",

@@ -26,6 +26,8 @@ from pvchat_jax.errors import UserError
 PROBE_THREADS = 16
 BATCHES_READ_AHEAD = 2  # without workers; a full-size batch of 16 videos takes 230 MB
 
+_FRAMES_STREAM = 1  # keeps the draw of frames apart from the draw of questions
+
 Batch = dict[str, np.ndarray]
 
 
@@ -225,7 +227,8 @@ class _LoadVideo(grain.transforms.Map):
 
     def map(self, element: VideoPass) -> Batch:
         data, record = self.data, self.records[element.record]
-        frames = read_frames(record.video, data.num_frames).frames
+        rng = np.random.default_rng((data.seed, *element, _FRAMES_STREAM)) if data.random_frames else None
+        frames = read_frames(record.video, data.num_frames, rng).frames
         video = preprocess_frames(frames, data.image_size, data.tile_grid)
         chosen = question_indices(len(record.questions), data.questions_per_video, element, data.seed)
         rows = [self.rows[record.questions[index]] for index in chosen]

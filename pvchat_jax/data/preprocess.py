@@ -29,6 +29,12 @@ def frame_indices(num_source_frames: int, num_frames: int) -> np.ndarray:
     return int(spacing / 2) + np.round(spacing * np.arange(num_frames)).astype(np.int64)
 
 
+def random_frame_indices(num_source_frames: int, num_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """One index at random from each of `num_frames` equal segments, ascending: int64[num_frames]."""
+    positions = (np.arange(num_frames) + rng.random(num_frames)) / num_frames
+    return (positions * num_source_frames).astype(np.int64)
+
+
 @functools.lru_cache(maxsize=64)
 def _bicubic_taps(source: int, target: int) -> tuple[np.ndarray, np.ndarray]:
     """The four source positions and weights of each target position: int64[4, target], float32[4, target].

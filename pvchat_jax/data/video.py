@@ -16,7 +16,7 @@ import av.container
 import numpy as np
 from av.stream import Disposition
 
-from pvchat_jax.data.preprocess import frame_indices
+from pvchat_jax.data.preprocess import frame_indices, random_frame_indices
 from pvchat_jax.errors import UserError
 
 
@@ -46,18 +46,19 @@ class VideoInfo(NamedTuple):
     decord_is_exact: bool
 
 
-def read_frames(path: str | Path, num_frames: int) -> VideoFrames:
-    """Decodes the `frame_indices` of a video, and only those.
+def read_frames(path: str | Path, num_frames: int, rng: np.random.Generator | None = None) -> VideoFrames:
+    """Decodes the `frame_indices` of a video, or with `rng` its `random_frame_indices`, and only those.
 
     Args:
       path: a video file of any format that FFmpeg knows; a still picture counts as one frame.
       num_frames: T, frames to return; shorter videos repeat frames.
+      rng: draws the frames.
 
     Raises:
       UserError: the file is missing, a directory, empty, damaged, or has no video stream.
     """
     info = inspect_video(path)
-    indices = frame_indices(info.num_frames, num_frames)
+    indices = frame_indices(info.num_frames, num_frames) if rng is None else random_frame_indices(info.num_frames, num_frames, rng)
     if info.decord_is_exact:
         frames = _read_with_decord(path, indices, info.num_frames)
         if frames is not None:

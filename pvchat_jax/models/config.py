@@ -42,8 +42,14 @@ class VisionConfig:
     def __post_init__(self) -> None:
         _require(self.width % self.num_heads == 0, f"vision.width {self.width} is not divisible by vision.num_heads {self.num_heads}")
         _require(self.width % 8 == 0, f"vision.width {self.width} is not divisible by 8, which the sin-cos position table needs")
-        _require(self.image_size % self.patch_size == 0, f"vision.image_size {self.image_size} is not divisible by vision.patch_size {self.patch_size}")
-        _require(self.num_frames % self.tubelet_size == 0, f"vision.num_frames {self.num_frames} is not divisible by vision.tubelet_size {self.tubelet_size}")
+        _require(
+            self.image_size % self.patch_size == 0,
+            f"vision.image_size {self.image_size} is not a multiple of vision.patch_size {self.patch_size}",
+        )
+        _require(
+            self.num_frames % self.tubelet_size == 0,
+            f"vision.num_frames {self.num_frames} is not a multiple of vision.tubelet_size {self.tubelet_size}",
+        )
         _require(self.num_blocks >= 2, f"vision.depth {self.depth} with vision.return_index {self.return_index} builds fewer than 2 blocks")
 
     @property
@@ -224,17 +230,17 @@ EIGHT_B = PVChatConfig()
 TINY = PVChatConfig(
     name="tiny",
     vision=VisionConfig(
-        image_size=64, patch_size=8, num_frames=4, width=96, depth=5, return_index=-2, num_heads=4, mlp_width=256, layer_scale_init=1.0
+        image_size=64, patch_size=8, num_frames=4, width=64, depth=4, return_index=-2, num_heads=4, mlp_width=192, layer_scale_init=1.0
     ),
     qformer=QFormerConfig(
-        width=96,
+        width=72,
         num_layers=2,
         num_heads=6,
-        mlp_width=192,
+        mlp_width=144,
         vocab_size=64,
         max_text_length=32,
-        num_query_tokens=8,
-        num_extra_query_tokens=4,
+        num_query_tokens=6,
+        num_extra_query_tokens=0,  # they start at zero, where the layer norm's gradient is 1e6: not for training from scratch
         num_subject_tokens=4,
         hidden_dropout=0.0,
         attention_dropout=0.0,
@@ -243,12 +249,12 @@ TINY = PVChatConfig(
     ),
     language_model=MistralConfig(
         vocab_size=512,
-        width=96,
-        mlp_width=192,
+        width=64,
+        mlp_width=128,
         num_layers=2,
         num_heads=4,
         num_kv_heads=2,
-        head_dim=24,
+        head_dim=16,
         lora=LoRAConfig(rank=4, alpha=8.0, dropout=0.0),
     ),
     remat_policy="none",

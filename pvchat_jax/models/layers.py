@@ -15,7 +15,7 @@ Dtype = Any
 Initializer = Callable[..., jax.Array]
 
 TOKEN_INIT = nn.initializers.normal(0.02)
-KERNEL_INIT = nn.initializers.normal(0.02)
+KERNEL_INIT = nn.initializers.lecun_normal()  # keeps activations at any width, which 0.02 does not below a width of 1000
 
 _REMAT_POLICIES = {
     "full": None,

@@ -61,9 +61,11 @@ class PVChat(nn.Module):
         def tokens(name: str, count: int, init: nn.initializers.Initializer) -> jax.Array:
             return self.param(name, nn.with_logical_partitioning(init, ("query", "embed")), (count, config.width), jnp.float32)
 
-        self.query_tokens = tokens("query_tokens", config.num_query_tokens, TOKEN_INIT)
-        self.extra_query_tokens = tokens("extra_query_tokens", config.num_extra_query_tokens, nn.initializers.zeros_init())
-        self.subject_tokens = tokens("subject_tokens", config.num_subject_tokens, TOKEN_INIT)
+        groups = [tokens("query_tokens", config.num_query_tokens, TOKEN_INIT)]
+        if config.num_extra_query_tokens:
+            groups.append(tokens("extra_query_tokens", config.num_extra_query_tokens, nn.initializers.zeros_init()))
+        groups.append(tokens("subject_tokens", config.num_subject_tokens, TOKEN_INIT))
+        self.all_query_tokens = jnp.concatenate(groups)
 
     def encode_video(self, video: jax.Array) -> jax.Array:
         """`float[B, N, T, H, W, 3] -> float[B, N, L, D]`: vision encoder and its layer norm, frozen in most runs."""
@@ -80,9 +82,8 @@ class PVChat(nn.Module):
         deterministic: bool = True,
     ) -> QFormerOutput:
         """`float[B, N, L, D]` (and `int[B * N, Lt]` instructions) `->` Q-Former output over the B * N clips."""
-        tokens = jnp.concatenate([self.query_tokens, self.extra_query_tokens, self.subject_tokens])
         features = features.reshape(-1, *features.shape[2:])
-        return self.qformer(tokens, features, instruction_ids, instruction_mask, deterministic=deterministic)
+        return self.qformer(self.all_query_tokens, features, instruction_ids, instruction_mask, deterministic=deterministic)
 
     def visual_tokens(self, queries: jax.Array, num_videos: int) -> jax.Array:
         """Projected queries `float[B * N, Nq, Q] -> float[B, N * Nq, H]`, clip by clip."""

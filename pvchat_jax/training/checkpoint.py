@@ -240,19 +240,21 @@ class Checkpoints:
         except Exception as error:
             if not is_disk_full(error):
                 raise
-            for folder in self.directory.glob(_UNFINISHED):
-                shutil.rmtree(folder, ignore_errors=True)
-            raise UserError(f"the disk that holds {self.directory} is full; {self.what_is_safe()}") from error
+            raise self.explain_full_disk() from error
 
-    def what_is_safe(self) -> str:
-        """End of a sentence: where the last good checkpoint is and what to do."""
+    def last_good(self) -> str:
+        """The newest complete checkpoint in words, one that is still being written included if that succeeds."""
+        with contextlib.suppress(Exception):
+            self._manager.wait_until_finished()
         steps = self.steps()
-        if not steps:
-            return "no checkpoint had been saved yet, so free some space and start again."
-        return (
-            f"the last good checkpoint is step {steps[-1]} in {self.directory / str(steps[-1])}, "
-            "so free some space and start the same command again to continue from it."
-        )
+        return f"the last good checkpoint is step {steps[-1]} in {self.directory}" if steps else "no checkpoint had been saved yet"
+
+    def explain_full_disk(self) -> UserError:
+        """What to raise when there is no space left."""
+        last_good = self.last_good()
+        for folder in self.directory.glob(_UNFINISHED):
+            shutil.rmtree(folder, ignore_errors=True)
+        return UserError(f"the disk is full; {last_good}; free some space and start the same command again to continue.")
 
 
 def is_disk_full(error: BaseException | None) -> bool:

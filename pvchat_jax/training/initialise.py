@@ -36,13 +36,14 @@ class Start(NamedTuple):
     Attributes:
       state: at the restored step, or step 0.
       frozen: parameters that do not train, in `frozen_dtype`.
-      init_from_step: step of the `init_from` run that this run builds on, to be kept in every checkpoint.
+      init_from_steps: step of the `init_from` run that this run builds on, of that run's own, and so on; to be kept
+        in every checkpoint, since those runs may go on.
       notes: lines for the user on where things came from.
     """
 
     state: TrainState
     frozen: Params
-    init_from_step: int | None
+    init_from_steps: list[int]
     notes: tuple[str, ...]
 
 
@@ -86,13 +87,13 @@ def initialise(
     trainable_like, frozen_like = abstract_params(config, model, mesh)
     restored = checkpoints.restore(state_like(trainable_like, config, mesh), iterator, must_match)
     if restored is not None:
-        step = restored.meta["init_from_step"]
-        frozen, _ = starting_params(config, model, mesh, frozen_like, ancestors(config, step))
-        return Start(restored.state, frozen, step, (f"continuing from step {restored.step} in {checkpoints.directory}",))
+        steps = restored.meta["init_from_steps"]
+        frozen, _ = starting_params(config, model, mesh, frozen_like, ancestors(config, steps))
+        return Start(restored.state, frozen, steps, (f"continuing from step {restored.step} in {checkpoints.directory}",))
     earlier = ancestors(config, None)
     params, notes = starting_params(config, model, mesh, join_params(trainable_like, frozen_like), earlier)
     trainable, frozen = split_params(params, trainable_groups(config.optimizer))
-    return Start(create_train_state(trainable, config, mesh), frozen, earlier[0].step if earlier else None, notes)
+    return Start(create_train_state(trainable, config, mesh), frozen, [run.step for run in earlier], notes)
 
 
 def state_like(trainable_like: Params, config: TrainConfig, mesh: jax.sharding.Mesh) -> TrainState:
@@ -118,10 +119,10 @@ def load_run(run_dir: str | Path, mesh: jax.sharding.Mesh | None = None) -> Load
     model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
     tokenizer = load_tokenizer(config.data.tokenizer, [config.data.subject])
     wanted = join_params(*abstract_params(config, model, mesh))
-    run = _open_run(Path(run_dir), None)
-    meta_of_run = Checkpoints(run.directory / CHECKPOINTS, read_only=True).meta(run.step)
-    params, _ = starting_params(config, model, mesh, wanted, [run, *ancestors(config, meta_of_run["init_from_step"])])
-    return LoadedRun(config, model, params, tokenizer, run.step)
+    step, earlier_steps = newest_step(Path(run_dir))
+    runs = [Ancestor(Path(run_dir), config, step), *ancestors(config, earlier_steps)]
+    params, _ = starting_params(config, model, mesh, wanted, runs)
+    return LoadedRun(config, model, params, tokenizer, step)
 
 
 def abstract_params(config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh) -> tuple[Params, Params]:
@@ -137,26 +138,31 @@ def abstract_params(config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh)
     return trainable, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding), frozen)
 
 
-def ancestors(config: TrainConfig, step: int | None) -> list[Ancestor]:
+def ancestors(config: TrainConfig, steps: Sequence[int] | None) -> list[Ancestor]:
     """The chain of `init_from` runs, nearest first.
 
     Args:
-      step: of the nearest one; None takes its newest checkpoint.
+      steps: of each of them; None takes the newest of the nearest, and what that one was built on.
     """
     chain: list[Ancestor] = []
     while config.init_from:
-        chain.append(_open_run(Path(config.init_from), step))
-        meta_of_run = Checkpoints(chain[-1].directory / CHECKPOINTS, read_only=True).meta(chain[-1].step)
-        config, step = chain[-1].config, meta_of_run["init_from_step"]
+        directory = Path(config.init_from)
+        if steps is None:
+            step, steps = newest_step(directory)
+        else:
+            step, *steps = steps
+        chain.append(Ancestor(directory, read_config(directory), step))
+        config = chain[-1].config
     return chain
 
 
-def _open_run(directory: Path, step: int | None) -> Ancestor:
-    config = read_config(directory)
-    steps = Checkpoints(directory / CHECKPOINTS, read_only=True).steps()
+def newest_step(run_dir: Path) -> tuple[int, list[int]]:
+    """Step of a run's newest checkpoint, and the steps of the earlier runs that it is built on."""
+    checkpoints = Checkpoints(run_dir / CHECKPOINTS, read_only=True)
+    steps = checkpoints.steps()
     if not steps:
-        raise UserError(f"{directory} has no checkpoint yet; let that run save one first.")
-    return Ancestor(directory, config, steps[-1] if step is None else step)
+        raise UserError(f"{run_dir} has no checkpoint yet; let that run save one first.")
+    return steps[-1], checkpoints.meta(steps[-1])["init_from_steps"]
 
 
 def starting_params(
@@ -189,11 +195,8 @@ def starting_params(
         # runs the very program that the first start ran.
         for part in split_params(unflatten_dict(missing, sep="/"), trainable_groups(config.optimizer)):
             found |= random_params(model, config, lineage[-1].seed, flatten_dict(part, sep="/"))
-        notes.append(
-            f"{_some(list(missing))} drawn from seed {lineage[-1].seed}"
-            if found.keys() != missing.keys()
-            else "all parameters drawn from the seed"
-        )
+        which = "all parameters" if len(missing) == len(found) else _some(list(missing))
+        notes.append(f"{which} drawn from seed {lineage[-1].seed}")
     return unflatten_dict(found, sep="/"), tuple(notes)
 
 

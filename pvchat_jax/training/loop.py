@@ -125,10 +125,8 @@ class _Reporter:
 
 
 def _explain_not_finite(step: int, metrics: Mapping[str, float], checkpoints: Checkpoints) -> str:
-    steps = checkpoints.steps()
-    good = f"the last good checkpoint is step {steps[-1]} in {checkpoints.directory}" if steps else "no checkpoint had been saved"
     return (
-        f"step {step} is not finite: {describe(metrics)}, gradient norm {metrics['grad_norm']:.4g}; {good}; "
+        f"step {step} is not finite: {describe(metrics)}, gradient norm {metrics['grad_norm']:.4g}; {checkpoints.last_good()}; "
         "lower the learning rates or look at the batch's data, then train into another --config.output_dir."
     )
 
@@ -170,4 +168,4 @@ def _naming_last_checkpoint(checkpoints: Checkpoints) -> Iterator[None]:
     except Exception as error:
         if not is_disk_full(error):
             raise
-        raise UserError(f"the disk is full; {checkpoints.what_is_safe()}") from error
+        raise checkpoints.explain_full_disk() from error

@@ -30,7 +30,8 @@ class MetricsWriter:
         if path.is_file():
             write_atomically(path, "".join(_lines_before(path, first_step)))
         self._file = path.open("a", encoding="utf-8")
-        self._tensorboard = SummaryWriter(str(Path(directory) / TENSORBOARD), purge_step=first_step, flush_secs=30)
+        # The suffix keeps a quick restart from overwriting a file that is named by the second.
+        self._tensorboard = SummaryWriter(str(Path(directory) / TENSORBOARD), purge_step=first_step, filename_suffix=f".{first_step}")
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line `{"step": ..., ...}`; every number must be finite."""

@@ -66,7 +66,7 @@ def train_run(config: TrainConfig) -> Path:
     start = initialise(config, model, mesh, checkpoints, iterator, must_match)
     done = int(start.state.step)
     print_start(console, config, mesh, start, data.records, data.set_aside, data.text_length)
-    meta = {"must_match": must_match, "init_from_step": start.init_from_step, "versions": package_versions()}
+    meta = {"must_match": must_match, "init_from_steps": start.init_from_steps, "versions": package_versions()}
     if is_first:
         write_config(config)
     metrics = MetricsWriter(output, done + 1) if is_first else None

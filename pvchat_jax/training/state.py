@@ -37,10 +37,15 @@ def create_train_state(trainable: Params, config: TrainConfig, mesh: jax.shardin
         the training step donates them.
     """
     optimizer = make_optimizer(config.optimizer, config.num_steps)
-    init = jax.jit(optimizer.init, out_shardings=_opt_state_shardings(optimizer, trainable, mesh))
-    rest = (jnp.zeros((), jnp.int32), initial_spr_state(config.objective, len(config.model.qformer.routed_modules)))
-    step, spr = jax.device_put(rest, replicated(mesh))
-    return TrainState(step=step, trainable=trainable, opt_state=init(trainable), spr=spr)
+    num_modules = len(config.model.qformer.routed_modules)
+
+    def rest(trainable: Params) -> tuple[jax.Array, optax.OptState, SPRState]:
+        return jnp.zeros((), jnp.int32), optimizer.init(trainable), initial_spr_state(config.objective, num_modules)
+
+    # compiled, so that every process makes its own part of arrays that span processes
+    shardings = (replicated(mesh), _opt_state_shardings(optimizer, trainable, mesh), replicated(mesh))
+    step, opt_state, spr = jax.jit(rest, out_shardings=shardings)(trainable)
+    return TrainState(step=step, trainable=trainable, opt_state=opt_state, spr=spr)
 
 
 def _opt_state_shardings(optimizer: optax.GradientTransformation, trainable: Params, mesh: jax.sharding.Mesh) -> Any:

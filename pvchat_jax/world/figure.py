@@ -31,7 +31,7 @@ TOP: Mapping[str, Colour] = {
 WHITE = rgb("fbf8f1")
 INK = rgb("2a2230")
 HALF_SHOULDERS: Mapping[str, float] = {"slim": 27.0, "broad": 42.0}
-HEAD_RADII: Mapping[str, tuple[float, float]] = {"round": (25.5, 23.0), "long": (19.5, 28.0), "square": (23.0, 24.0)}
+HEAD_RADII: Mapping[str, tuple[float, float]] = {"round": (27.0, 22.0), "long": (19.0, 28.0), "square": (22.5, 24.5)}
 CHIN_Y, SHOULDER_Y = 84.0, 90.0
 BONE = 29.0  # upper arm and forearm
 _LAPEL = ((0.0, -4.0), (11.0, -2.0), (4.0, 20.0), (1.0, 16.0))
@@ -83,7 +83,7 @@ def draw_person(canvas: Canvas, identity: Identity, outfit: Outfit, pose: Pose, 
 
     Args:
       pose: moves over time; the canvas has as many frames.
-      x: centre of the body in units. y: offset downwards. scale: 1 is a head 39 to 50 units wide.
+      x: centre of the body in units. y: offset downwards. scale: 1 is a head 38 to 54 units wide.
     """
     body_x, body_y = x + scale * pose.x, y + scale * pose.y
     head = _Head(

@@ -84,8 +84,8 @@ def plan_video(seed: int, split: str, index: int) -> VideoPlan:
     identity = subject if role == "positive" else _other_identity(seed, split, rng, subject, alike=role == "hard_negative")
     scene = pick(rng, tuple(SCENES))
     has_bystander = rng.random() < SECOND_PERSON_PROBABILITY
-    place = _draw_place(rng, has_bystander)
-    person = Person(identity=identity, outfit=_draw_outfit(seed, split, scene, rng), action=place[0], position=place[1])
+    action, position = _draw_place(rng, has_bystander)
+    person = Person(identity=identity, outfit=_draw_outfit(seed, split, scene, rng), action=action, position=position)
     bystander = None
     if has_bystander:
         bystander = Person(

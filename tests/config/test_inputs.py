@@ -40,10 +40,10 @@ def test_what_is_there_is_not_asked_for(tmp_path, monkeypatch):
 
 def test_the_tiny_preset_points_to_the_quickstart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="python -m pvchat_jax.quickstart"):
+    with pytest.raises(UserError, match=r"python -m pvchat_jax\.quickstart"):
         require_inputs(stage1.get_config("tiny"))
     config = stage1.get_config("tiny")
-    with pytest.raises(UserError, match="config.data.train"):
+    with pytest.raises(UserError, match=r"config\.data\.train"):
         require_inputs(dataclasses.replace(config, data=dataclasses.replace(config.data, train="")))
 
 

@@ -14,7 +14,7 @@ from pvchat_jax.models.pvchat import build_pvchat, init_boxed
 from tests import golden_sets
 
 D, M, F, G, P = 1408, 6144, 8, 16, 14
-Q, I, R, H, V, RANK = 768, 3072, 4, 4096, 32769, 16
+Q, INNER, R, H, V, RANK = 768, 3072, 4, 4096, 32769, 16
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -37,7 +37,9 @@ def _vision_keys() -> Shapes:
     }
     for layer in range(39):
         block = f"{root}.blocks.{layer}"
-        keys |= {f"{block}.{name}": (D,) for name in ("norm1.weight", "norm2.weight", "ls1", "ls2", "attn.q_norm.weight", "attn.k_norm.weight")}
+        keys |= {
+            f"{block}.{name}": (D,) for name in ("norm1.weight", "norm2.weight", "ls1", "ls2", "attn.q_norm.weight", "attn.k_norm.weight")
+        }
         keys |= {f"{block}.attn.qkv.weight": (3 * D, D), **_linear(f"{block}.attn.proj", D, D)}
         keys |= {**_linear(f"{block}.mlp.fc1", M, D), **_linear(f"{block}.mlp.fc2", D, M)}
     return keys | _norm("vision_layernorm", D)
@@ -61,8 +63,8 @@ def _qformer_keys() -> Shapes:
             if index >= 6:
                 keys |= {**_linear(f"{own}.router_alpha.router", R, Q), f"{own}.router_alpha.alpha_proj.weight": (2, Q)}
         for suffix in ("", "_query"):
-            keys |= _linear(f"{layer}.intermediate{suffix}.dense", I, Q)
-            keys |= {**_linear(f"{layer}.output{suffix}.dense", Q, I), **_norm(f"{layer}.output{suffix}.LayerNorm", Q)}
+            keys |= _linear(f"{layer}.intermediate{suffix}.dense", INNER, Q)
+            keys |= {**_linear(f"{layer}.output{suffix}.dense", Q, INNER), **_norm(f"{layer}.output{suffix}.LayerNorm", Q)}
     return keys
 
 
@@ -149,7 +151,7 @@ def test_missing_and_unknown_keys_are_refused_by_name() -> None:
     golden = golden_sets.load("A")
     damaged = dict(golden.state_dict)
     damaged["surprise"] = damaged.pop("vision_layernorm.weight")
-    with pytest.raises(UserError, match="vision_layernorm.weight.*surprise"):
+    with pytest.raises(UserError, match=r"vision_layernorm\.weight.*surprise"):
         params_from_state_dict(damaged, golden.config)
 
 

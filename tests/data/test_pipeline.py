@@ -157,6 +157,18 @@ def test_single_frames_are_the_middle_ones(records: list[Record]) -> None:
         np.testing.assert_allclose(grey * 255, grey_of((num_source_frames - 1) // 2), atol=1.5)
 
 
+def test_random_frames_are_new_in_every_pass_and_follow_from_the_seed(records: list[Record]) -> None:
+    config = make_config(num_frames=1, random_frames=True)
+
+    def pictures_of_last_video() -> list[np.ndarray]:
+        batches = list(itertools.islice(iterate(config, records), 20))
+        return [batch["video"][index] for batch in batches for index, (video, _) in enumerate(used(batch)) if video == 7]
+
+    pictures, again = pictures_of_last_video(), pictures_of_last_video()
+    np.testing.assert_array_equal(pictures, again)
+    assert any(np.abs(picture - pictures[0]).max() > 0.1 for picture in pictures[1:])
+
+
 def test_half_of_every_batch_shows_the_subject_and_no_video_waits(records: list[Record]) -> None:
     elements = []
     for batch in itertools.islice(iterate(make_config(), records), 15):

@@ -11,6 +11,7 @@ from pvchat_jax.data.preprocess import (
     frame_indices,
     preprocess_frames,
     preprocess_frames_padded,
+    random_frame_indices,
     resize_bicubic,
     resize_to_grid,
     resize_with_padding,
@@ -127,3 +128,12 @@ def test_bicubic_equals_torch_at_other_sizes(source: tuple[int, int], target: tu
         torch.from_numpy(channels_first(frames).astype(np.float32)), size=target, mode="bicubic", align_corners=False
     )
     np.testing.assert_allclose(channels_first(resize_bicubic(frames, *target)), expected.numpy(), rtol=0, atol=RAW_TOLERANCE)
+
+
+@pytest.mark.parametrize(("num_source_frames", "num_frames"), [(1, 4), (16, 4), (5, 5), (100, 8)])
+def test_random_frames_come_one_from_each_segment(num_source_frames: int, num_frames: int) -> None:
+    drawn = np.stack([random_frame_indices(num_source_frames, num_frames, np.random.default_rng(seed)) for seed in range(200)])
+    first = np.arange(num_frames) * num_source_frames // num_frames
+    last = np.maximum(-(-np.arange(1, num_frames + 1) * num_source_frames // num_frames) - 1, first)
+    np.testing.assert_array_equal(drawn.min(0), first)
+    np.testing.assert_array_equal(drawn.max(0), last)

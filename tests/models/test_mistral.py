@@ -14,7 +14,15 @@ from tests.golden_sets import assert_close
 from tests.random_params import random_params
 
 CONFIG = MistralConfig(
-    vocab_size=50, num_added_tokens=0, width=32, mlp_width=56, num_layers=3, num_heads=4, num_kv_heads=2, head_dim=8, lora=LoRAConfig(rank=0)
+    vocab_size=50,
+    num_added_tokens=0,
+    width=32,
+    mlp_width=56,
+    num_layers=3,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=8,
+    lora=LoRAConfig(rank=0),
 )
 
 

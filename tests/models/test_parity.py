@@ -97,7 +97,9 @@ def test_each_vision_block(golden: GoldenSet) -> None:
     video = golden.clips_last("in/video")[0, :1]
     # from the first recorded block's output on, each block alone maps one record to the next
     for index in range(1, config.vision.num_blocks):
-        half, offset = ("lower_blocks", index) if index < config.vision.num_lower_blocks else ("upper_blocks", index - config.vision.num_lower_blocks)
+        half, offset = (
+            ("lower_blocks", index) if index < config.vision.num_lower_blocks else ("upper_blocks", index - config.vision.num_lower_blocks)
+        )
         block = jax.tree.map(lambda x, offset=offset: x[offset], encoder[half])
         output, _ = jax.jit(VisionBlock(config.vision).apply)({"params": block}, golden.io[f"vid/vit_block{index - 1}_out_clip0"])
         assert_close(output, golden.io[f"vid/vit_block{index}_out_clip0"])
@@ -119,7 +121,9 @@ def test_recomputation_changes_nothing(golden: GoldenSet) -> None:
 
     def value_and_gradient(policy: str):
         encoder = VisionEncoder(golden.config.vision, policy)
-        return jax.jit(jax.value_and_grad(lambda params: (encoder.apply({"params": params}, video) ** 2).sum()))(golden.params["vision_encoder"])
+        return jax.jit(jax.value_and_grad(lambda params: (encoder.apply({"params": params}, video) ** 2).sum()))(
+            golden.params["vision_encoder"]
+        )
 
     plain = value_and_gradient("none")
     for policy in ("full", "dots"):

@@ -28,7 +28,10 @@ def _tree(prefix: str) -> dict:
     def dense(name: str) -> dict:
         return {"kernel": RECORDED[f"{prefix}/{name}.weight"].T, "bias": RECORDED[f"{prefix}/{name}.bias"]}
 
-    router = {"router": dense("self.router_alpha.router"), "mixing": {"kernel": RECORDED[f"{prefix}/self.router_alpha.alpha_proj.weight"].T}}
+    router = {
+        "router": dense("self.router_alpha.router"),
+        "mixing": {"kernel": RECORDED[f"{prefix}/self.router_alpha.alpha_proj.weight"].T},
+    }
     norm = {"scale": RECORDED[f"{prefix}/output.LayerNorm.weight"], "bias": RECORDED[f"{prefix}/output.LayerNorm.bias"]}
     projections = {name: dense(f"self.{name}") for name in ("query", "key", "value")}
     return projections | {"head_router": router, "output": {"dense": dense("output.dense"), "norm": norm}}
@@ -90,7 +93,10 @@ def test_any_number_of_heads(num_shared: int, num_routed: int) -> None:
 
 
 def test_gates_are_clipped() -> None:
-    params = {"router": {"kernel": np.eye(3, dtype=np.float32), "bias": np.zeros(3, np.float32)}, "mixing": {"kernel": 100 * np.ones((3, 2), np.float32)}}
+    params = {
+        "router": {"kernel": np.eye(3, dtype=np.float32), "bias": np.zeros(3, np.float32)},
+        "mixing": {"kernel": 100 * np.ones((3, 2), np.float32)},
+    }
     routing = HeadRouter(3, "reference").apply({"params": params}, np.array([[[-5.0, 0.5, 40.0]]], np.float32))
     np.testing.assert_array_equal(routing.gates, [[[0, 0.5, 10]]])
     np.testing.assert_array_equal(routing.logits, [[[-5, 0.5, 40]]])

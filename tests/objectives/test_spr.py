@@ -1,5 +1,7 @@
 """Smooth Proximity Regularization and its state against numbers recorded from the original."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from pvchat_jax.objectives.spr import SPRState, initial_spr_state
 from tests.objectives.routers import SLOPE, Routing, load_goldens, recorded_logits, regularise, statistics_of
 
 GOLDENS = load_goldens()
-REFERENCE = ObjectiveConfig(hae_mode="reference")
+REFERENCE = ObjectiveConfig(hae_mode="reference", spr_rate=0.8)
 ON, OFF = np.full((2, 5, 4), 2.0, np.float32), np.full((2, 5, 4), -0.5, np.float32)
 
 
@@ -89,7 +91,7 @@ def test_modules_are_stacked_in_the_order_asked_for():
 
 
 def test_weight_scales_spr_alone():
-    doubled = ObjectiveConfig(hae_mode="reference", spr_weight=2.0)
+    doubled = dataclasses.replace(REFERENCE, spr_weight=2.0)
     spr, statistics = state(0.3, 0.5), statistics_of(ON, OFF)
     _, (plain, _) = regularise(statistics, spr, REFERENCE)
     _, (scaled, _) = regularise(statistics, spr, doubled)

@@ -23,10 +23,15 @@ from pvchat_jax.training.metrics import MetricsWriter
 from pvchat_jax.training.partition import split_params, trainable_groups
 from pvchat_jax.training.state import TrainState, create_train_state
 from tests.training import stand_in
-from tests.training.stand_in import StandIn, make_batch
+from tests.training.stand_in import StandIn, make_batch, make_config
 
+_QFORMER = make_config().model.qformer
 # Turns the tiny preset into one whose routed modules are the stand-in's.
-OVERRIDES = ("--config.model.qformer.num_layers=3", "--config.model.qformer.remoh.num_shared_heads=2")
+OVERRIDES = (
+    f"--config.model.qformer.num_layers={_QFORMER.num_layers}",
+    f"--config.model.qformer.remoh.start_layer={_QFORMER.remoh.start_layer}",
+    f"--config.model.qformer.remoh.num_shared_heads={_QFORMER.remoh.num_shared_heads}",
+)
 
 
 def init_boxed(model: StandIn, config, key: jax.Array) -> dict:

@@ -14,7 +14,7 @@ from pvchat_jax.objectives.spr import SPRState
 from pvchat_jax.training.checkpoint import Checkpoints, is_disk_full
 from pvchat_jax.training.state import TrainState
 
-META = {"must_match": {"batch size": 4}, "init_from_step": None}
+META = {"must_match": {"batch size": 4}, "init_from_steps": []}
 
 
 def make_state(seed: int = 0, width: int = 3) -> TrainState:
@@ -71,7 +71,7 @@ def test_state_position_and_meta_come_back_exactly(checkpoints):
     iterator = make_iterator()
     restored = checkpoints.restore(like(make_state()), iterator, {"batch size": 4})
     assert restored.step == 2
-    assert restored.meta["init_from_step"] is None
+    assert restored.meta["init_from_steps"] == []
     assert_equal(restored.state, make_state(2))
     np.testing.assert_array_equal(next(iterator), next(expected))
 
@@ -193,7 +193,7 @@ def test_damage_that_checksums_do_not_cover_is_met_too(checkpoints):
 def test_nothing_but_damage_is_an_error_and_not_a_fresh_start(checkpoints):
     for step in (1, 2):
         cut_in_half(checkpoints.directory / str(step))
-    with pytest.raises(UserError, match="every checkpoint in .* is damaged"):
+    with pytest.raises(UserError, match=r"every checkpoint in .* is damaged"):
         checkpoints.restore(like(make_state()), make_iterator(), {})
 
 

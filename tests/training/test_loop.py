@@ -1,6 +1,7 @@
 """The order of operations: nothing lost, nothing saved that is bad, nothing compiled twice."""
 
 import dataclasses
+import functools
 import io
 import json
 import signal
@@ -20,7 +21,19 @@ from pvchat_jax.training.step import make_train_step
 from tests.training.stand_in import StandIn, make_batch, make_config
 from tests.training.stand_in_run import assert_equal, leaves, make_batches, make_state
 
-META = {"must_match": {}, "init_from_step": None}
+META = {"must_match": {}, "init_from_steps": []}
+
+
+MODEL = StandIn(dropout=0.1)
+
+
+@functools.cache
+def shared_start():
+    """The compiled step, and the first state on the host with its shardings: compiling is most of a test's time."""
+    config = configure(20)
+    state, frozen, mesh = make_state(config)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+    return make_train_step(MODEL, config, mesh), jax.device_get(state), shardings, frozen, mesh
 
 
 def configure(num_steps, every_steps=100, log_every=1):
@@ -31,23 +44,19 @@ def configure(num_steps, every_steps=100, log_every=1):
 
 
 class Run:
-    """One process's life of a run in `folder`: what `training/run.py` puts around the loop.
-
-    `schedule` keeps the learning rates of 20 steps however few the process takes.
-    """
+    """One process's life of a run in `folder`: what `training/run.py` puts around the loop."""
 
     def __init__(self, folder, config, iterator=None):
         self.config = config
-        self.model = StandIn(dropout=0.1)
         self.iterator = make_batches() if iterator is None else iterator
-        state, self.frozen, self.mesh = make_state(config)
+        self.step_fn, state, shardings, self.frozen, self.mesh = shared_start()
+        state = jax.device_put(state, shardings)
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=3)
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
         restored = self.checkpoints.restore(like, self.iterator, {})
         self.state = state if restored is None else restored.state
         first = int(self.state.step)
         self.metrics = MetricsWriter(folder, first + 1)
-        self.step_fn = make_train_step(self.model, dataclasses.replace(config, num_steps=20), self.mesh)
         self.out = Outputs(self.checkpoints, self.metrics, ProgressReport(Console(file=io.StringIO()), first, config.num_steps), META)
 
     def go(self):
@@ -97,9 +106,8 @@ def test_a_resumed_run_is_the_uninterrupted_run_bit_for_bit(tmp_path):
 
 def test_nothing_is_compiled_twice_even_after_a_restore(tmp_path):
     Run(tmp_path, configure(2)).go()
-    run = Run(tmp_path, configure(6, every_steps=2))
-    run.go()
-    assert run.model.num_traces == 1
+    Run(tmp_path, configure(6, every_steps=2)).go()
+    assert MODEL.num_traces == 1
 
 
 def test_checkpoints_come_when_due_and_at_the_end(tmp_path):

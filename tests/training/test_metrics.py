@@ -2,10 +2,11 @@
 
 import io
 import json
+import struct
 
 import pytest
 from rich.console import Console
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from pvchat_jax.training.metrics import MetricsWriter, ProgressReport, Throughput, describe
 
@@ -49,12 +50,23 @@ def test_a_number_that_is_not_finite_is_not_written(tmp_path):
     writer.close()
 
 
-def test_tensorboard_shows_the_run_without_what_was_undone(tmp_path):
+def read_events(path):
+    """Events of a TFRecord file: length, its checksum, content, its checksum."""
+    content, events = path.read_bytes(), []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        events.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    return events
+
+
+def test_tensorboard_is_told_what_was_undone_and_keeps_the_rest(tmp_path):
     write(tmp_path, 1, 1, 2, 3)
     write(tmp_path, 3, 3, 4)
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
+    files = {path.suffix: read_events(path) for path in (tmp_path / "tensorboard").iterdir()}
+    steps = {suffix: [event.step for event in events if event.HasField("summary")] for suffix, events in files.items()}
+    assert steps == {".1": [1, 2, 3], ".3": [3, 4]}
+    assert [event.step for event in files[".3"] if event.session_log.status == SessionLog.START] == [3]  # hides 3 of the first file
 
 
 def test_rates_leave_out_the_compiling_step(monkeypatch):

@@ -71,7 +71,9 @@ def test_losses_of_consecutive_calls(golden: GoldenSet) -> None:
             routing = {name: _Routing(gate, gate) for name, gate in gates.items()}
             statistics = routing_statistics(routing, modules, config.objective.hae_slope)
             loss, regularisation = regularisation_loss(statistics, state, config.objective)
-            recorded = {name: golden.io[f"{call}/{name}"] for name in ("aux_lambda_before", "aux_lambda_after", "aux_active_rate", "lb_loss")}
+            recorded = {
+                name: golden.io[f"{call}/{name}"] for name in ("aux_lambda_before", "aux_lambda_after", "aux_active_rate", "lb_loss")
+            }
             assert golden.io[f"{call}/aux_names"].tolist() == list(modules)
             np.testing.assert_allclose(state.coefficient, recorded["aux_lambda_before"], rtol=1e-5)
             state = regularisation.spr

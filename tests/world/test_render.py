@@ -51,6 +51,13 @@ def test_each_value_of_an_attribute_shows_at_64_pixels(attribute: str, hat: str)
         assert differing_pixels(pictures[first], pictures[second]) >= 25, f"{first} and {second} look alike"
 
 
+@pytest.mark.parametrize("facial_hair", IDENTITY_VALUES["facial_hair"])
+@pytest.mark.parametrize("hair_style", IDENTITY_VALUES["hair_style"])
+def test_face_shapes_show_under_all_hair(hair_style: str, facial_hair: str) -> None:
+    pictures = [small_picture(plan_of(face=face, hair_style=hair_style, facial_hair=facial_hair)) for face in IDENTITY_VALUES["face"]]
+    assert min(differing_pixels(first, second) for first, second in itertools.combinations(pictures, 2)) >= 60
+
+
 def test_each_outfit_shows_at_64_pixels() -> None:
     for garments in (
         [Outfit(colour=name, garment="shirt") for name in TOP_COLOURS],

@@ -1,0 +1,153 @@
+"""The training command as users meet it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pvchat_jax import train
+from pvchat_jax.config.flags import parse_command_line
+from pvchat_jax.training.loop import Interrupted
+from tests.training.stand_in_run import OVERRIDES, stand_in_model, write_records
+
+RATES = ("steps_per_second", "videos_per_second")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    return write_records(tmp_path_factory.mktemp("records"))
+
+
+def arguments(records: Path, output: Path, *more: str, stage: int = 1) -> list[str]:
+    settings = {
+        "data.train": records,
+        "output_dir": output,
+        "data.batch_size": 2,
+        "data.questions_per_video": 1,
+        "optimizer.warmup_steps": 2,
+        "mesh.data": 1,
+        "log_every": 1,
+        "checkpoint.every_steps": 3,
+    }
+    given = [f"--config.{name}={value}" for name, value in settings.items()]
+    return [f"--config=configs/stage{stage}.py:tiny", *given, *more]
+
+
+def numbers(output: Path) -> list[dict[str, float]]:
+    """The lines of a run's numbers, without those that are about time."""
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in RATES} for line in lines]
+
+
+def fail(capsys, *given: str) -> str:
+    with pytest.raises(SystemExit) as caught:
+        train.main(list(given))
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: ") and message.count("\n") == 1 and "Traceback" not in message
+    return message
+
+
+def test_mistakes_are_one_line_on_stderr(capsys, records, tmp_path):
+    assert "config.optimizer.lora" in fail(capsys, *arguments(records, tmp_path / "run", "--config.lora=1"))
+    assert "converters.from_torch" in fail(capsys, "--config=configs/stage1.py:8b")
+    cut = tmp_path / "train.jsonl"
+    cut.write_text(records.read_text()[:-20])
+    assert f"{cut}, line 6" in fail(capsys, *arguments(cut, tmp_path / "run")).replace(":", ",")
+    assert "48 tokens" in fail(capsys, *arguments(records, tmp_path / "run", "--config.model.language_model.vocab_size=48")).replace(
+        "the model 48", "48 tokens"
+    )
+    assert not (tmp_path / "run/config.json").exists()  # a run that never began binds nobody
+
+
+def test_a_run_says_what_it_does_and_where_everything_is(capsys, tmp_path):
+    records = write_records(tmp_path)
+    (tmp_path / "0.mp4").write_bytes(b"no video")
+    with stand_in_model():
+        train.main(arguments(records, tmp_path / "run", *OVERRIDES, "--config.num_steps=4", "--config.optimizer.lora=0"))
+    shown = capsys.readouterr().out
+    for part in (
+        "train subject_tokens",
+        "learning rate 0.002",
+        "frozen",
+        "data 1, fsdp 1, tensor 1",
+        "2 videos x 1 question of",
+        "5: 3 with <Wilson>, 2 without",
+        "existence: 6 present, 4 absent",
+        "1 video cannot be read",
+        str(tmp_path / "0.mp4"),
+        "step 4/4",
+        f"finished step 4: checkpoints in {tmp_path / 'run/checkpoints'}",
+        str(tmp_path / "run/metrics.jsonl"),
+    ):
+        assert part in shown, part
+    assert "train lora" not in shown
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoints", "config.json", "metrics.jsonl", "tensorboard"]
+
+
+def test_two_stages_run_in_one_process_and_a_longer_run_goes_on(capsys, records, tmp_path):
+    def run(stage: int, *more: str) -> Path:
+        given = arguments(records, tmp_path / f"run{stage}", *OVERRIDES, "--config.optimizer.schedule=constant", *more, stage=stage)
+        return train.run(parse_command_line(given, description=""))
+
+    with stand_in_model():
+        first = run(1, "--config.num_steps=3")
+        second = run(2, "--config.num_steps=3", f"--config.init_from={first}", "--config.data.num_frames=2")
+        assert f"tensors from step 3 of {first}" in capsys.readouterr().out.replace("\n│                      │ ", " ").replace("  ", "")
+        run(2, "--config.num_steps=5", f"--config.init_from={first}", "--config.data.num_frames=2")
+    assert [line["step"] for line in numbers(second)] == [1, 2, 3, 4, 5]
+    assert numbers(second)[0]["loss"] < numbers(first)[0]["loss"]  # it did not begin anew
+
+
+def test_other_records_do_not_continue_a_run(capsys, tmp_path):
+    records = write_records(tmp_path)
+    with stand_in_model():
+        train.main(arguments(records, tmp_path / "run", *OVERRIDES, "--config.num_steps=3"))
+        capsys.readouterr()
+        records.write_text("".join(records.read_text().splitlines(keepends=True)[:-1]))
+        message = fail(capsys, *arguments(records, tmp_path / "run", *OVERRIDES, "--config.num_steps=3"))
+    assert "made with records 6 videos with 12 questions" in message and "this run has 5 videos with 10 questions" in message
+
+
+def test_an_interrupted_run_says_how_to_continue(capsys, monkeypatch, records, tmp_path):
+    def stop(config):
+        raise Interrupted(signal.SIGTERM, 7)
+
+    monkeypatch.setattr(train, "run", stop)
+    given = arguments(records, tmp_path / "run", "--config.data.subject=<Wilson>")
+    with pytest.raises(SystemExit) as caught:
+        train.main(given)
+    assert caught.value.code == 128 + signal.SIGTERM
+    shown = capsys.readouterr().err
+    assert "stopped by SIGTERM at step 7; continue with: python -m pvchat_jax.train --config=configs/stage1.py:tiny" in shown
+    assert "'--config.data.subject=<Wilson>'" in shown
+
+
+def kill_and_compare(tmp_path: Path, module: str, given: list[str]) -> None:
+    """Runs `module` once whole, once killed at step 5 and started again; both must have written the same numbers."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = {**os.environ, **cache, "XLA_FLAGS": ""}
+
+    def start(output: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *given, f"--config.output_dir={tmp_path / output}"]
+        return subprocess.run(command, env={**environment, **extra}, capture_output=True, text=True, check=False)
+
+    whole = start("whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = start("parts", DIE_AT_STEP="5")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert numbers(tmp_path / "parts")[-1]["step"] == 5
+    again = start("parts")
+    assert again.returncode == 0, again.stderr
+    assert "continuing from step 3" in again.stdout.replace("\n", " ") or "reading the records" in again.stdout
+    assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
+    assert len({line["loss"] for line in numbers(tmp_path / "whole")}) == 8
+
+
+def test_a_killed_run_continues_bit_for_bit(records, tmp_path):
+    given = arguments(records, tmp_path, *OVERRIDES, "--config.num_steps=8")
+    kill_and_compare(tmp_path, "tests.training.stand_in_run", given)

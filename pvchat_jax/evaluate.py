@@ -123,7 +123,9 @@ def training_curves(run: Path) -> dict[str, Sequence[Curve]]:
     directory = str(run)
     while directory:
         config = read_config(directory)
-        stages = {f"Stage {config.stage} in {directory}": read_curves(Path(directory) / METRICS_FILE, CURVE_KEYS)} | stages
+        title = f"Stage {config.stage}"
+        title = f"{title} in {directory}" if title in stages else title
+        stages = {title: read_curves(Path(directory) / METRICS_FILE, CURVE_KEYS)} | stages
         directory = config.init_from
     return stages
 

@@ -25,6 +25,7 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "pvchat_jax.errors": (),
     "pvchat_jax.models.config": (),
     "pvchat_jax.config": ("pvchat_jax.errors", "pvchat_jax.models.config"),
+    "pvchat_jax.devices": (),
     "pvchat_jax.resampling": (),
     "pvchat_jax.sharding": EVERYWHERE,
     "pvchat_jax.objectives": EVERYWHERE,

@@ -66,7 +66,8 @@ def draw_chart(title: str, curves: Sequence[Curve]) -> str:
     parts += [f'<text class="tick" x="{x(tick):.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{tick:g}</text>' for tick in x_ticks[:-1]]
     parts.append(f'<text class="tick" x="{_WIDTH - _RIGHT}" y="{_HEIGHT - 8}" text-anchor="end">{x_ticks[-1]:g} steps</text>')
     for index, curve in enumerate(curves):
-        points = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in curve.points)
+        drawn = curve.points * 2 if len(curve.points) == 1 else curve.points  # a line of one point would not show
+        points = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in drawn)
         parts.append(f'<polyline class="curve curve-{index}" points="{points}"/>')
     label = html.escape(f"{title}: {', '.join(curve.name for curve in curves)}")
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'

@@ -37,7 +37,7 @@ def points_of(svg: str) -> list[list[tuple[float, float]]]:
 
 def test_higher_values_are_drawn_higher_and_later_steps_further_right() -> None:
     svg = draw_chart("Stage 1", [Curve(name="loss", points=[(10, 4.0), (20, 2.0), (40, 1.0)]), Curve(name="lm", points=[(10, 3.0)])])
-    (first, second, third), (other,) = points_of(svg)
+    (first, second, third), (other, _) = points_of(svg)
     assert first[0] < second[0] < third[0] and first[1] < second[1] < third[1]
     assert other[0] == first[0] and first[1] < other[1] < second[1]
 

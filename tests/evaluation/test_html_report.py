@@ -67,7 +67,7 @@ def test_frames_are_small_pictures_of_the_video(tmp_path: Path, answers: list[An
     source = write(tmp_path, answers).attributes("img", "src")[0]
     picture = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
     assert picture.size == (160, 120)
-    assert picture.getpixel((80, 60)) in [(40 * index, 90, 60) for index in range(6)]
+    assert picture.convert("RGB").getpixel((80, 60)) in [(40 * index, 90, 60) for index in range(6)]
 
 
 def test_foreign_text_stays_text(tmp_path: Path, answers: list[Answer]) -> None:

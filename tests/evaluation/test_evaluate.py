@@ -1,0 +1,64 @@
+"""The command: what it asks, what it writes, and what it says when something is missing."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from pvchat_jax import evaluate
+from pvchat_jax.config.run_directory import write_config
+from pvchat_jax.data.records import write_records
+from pvchat_jax.training.initialise import LoadedRun
+from tests.evaluation.test_generation import CONFIG, make_case
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of two stages whose model knows all answers, and `test.jsonl` beside it: three videos, the second one damaged."""
+    tokenizer, model, records, _ = make_case(tmp_path, [2, 2, 3])
+    Path(records[1].video).write_bytes(b"")
+    records[2] = dataclasses.replace(records[2], role="easy_negative")
+    write_records(tmp_path / "test.jsonl", records)
+    for stage, earlier in ((1, ""), (2, str(tmp_path / "stage1"))):
+        write_config(dataclasses.replace(CONFIG, stage=stage, output_dir=str(tmp_path / f"stage{stage}"), init_from=earlier))
+        (tmp_path / f"stage{stage}" / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5, "active_rate": 0.5}\n')
+    monkeypatch.setattr("pvchat_jax.training.initialise.load_run", lambda run, mesh: LoadedRun(CONFIG, model, jnp.float32(0), tokenizer, 7))
+    return tmp_path / "stage2"
+
+
+def test_writes_scores_and_page_and_leaves_out_bad_videos(run: Path, capsys: pytest.CaptureFixture) -> None:
+    evaluate.main([f"--run={run}", f"--records={run.parent / 'test.jsonl'}"])
+    values = json.loads((run / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
+    assert (values["step"], values["stage"], len(values["answers"])) == (7, 2, 5)
+    assert [item["video"] for item in values["set_aside"]] == [str(run.parent / "1.png")]
+    page = (run / "evaluation" / "report.html").read_text(encoding="utf-8")
+    assert "Stage 1: loss" in page and "Stage 2: share of active" in page
+    printed = capsys.readouterr().out
+    assert "this model" in printed and "1.png" in printed and "report.html" in printed
+
+
+def test_limit_and_out(run: Path) -> None:
+    out = run.parent / "elsewhere"
+    evaluate.main([f"--run={run}", f"--records={run.parent / 'test.jsonl'}", f"--out={out}", "--limit=1"])
+    values = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert {answer["video"] for answer in values["answers"]} == {str(run.parent / "0.png")}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--run={folder}/nothing", "--records={folder}/test.jsonl"], "nothing holds no run"),
+        (["--run={folder}/stage2", "--records={folder}/missing.jsonl"], "missing.jsonl"),
+        (["--run={folder}/stage2", "--records={folder}/bad.jsonl"], "none of the 1 videos"),
+        (["--run={folder}/stage2", "--records={folder}/test.jsonl", "--limit=0"], "must be at least 1"),
+    ],
+)
+def test_mistakes_are_explained(run: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    lines = (run.parent / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    (run.parent / "bad.jsonl").write_text(lines[1] + "\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as status:
+        evaluate.main([argument.format(folder=run.parent) for argument in arguments])
+    assert status.value.code == 2
+    assert message in capsys.readouterr().err

@@ -14,14 +14,15 @@ def schedule_factor(config: OptimizerConfig, num_steps: int, step: jax.typing.Ar
     Rises linearly over `warmup_steps`, the first step already moving and the last of them at the peak, then
     stays (`constant`) or falls to 0 at `num_steps` (`linear`, `cosine`).
     """
-    step = jnp.asarray(step, jnp.float32)
-    warmup = jnp.minimum((step + 1) / max(config.warmup_steps, 1), 1.0)
-    progress = jnp.clip((step - config.warmup_steps) / max(num_steps - config.warmup_steps, 1), 0.0, 1.0)
-    if config.schedule == "linear":
-        return warmup * (1.0 - progress)
-    if config.schedule == "cosine":
-        return warmup * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
-    return warmup
+    warmup_steps = config.warmup_steps
+    decay_steps = max(num_steps - warmup_steps, 1)
+    decay = {
+        "constant": optax.constant_schedule(1.0),
+        "linear": optax.linear_schedule(1.0, 0.0, decay_steps),
+        "cosine": optax.cosine_decay_schedule(1.0, decay_steps),
+    }[config.schedule]
+    warmup = optax.linear_schedule(1 / max(warmup_steps, 1), 1.0, max(warmup_steps - 1, 1))
+    return jnp.asarray(optax.join_schedules([warmup, decay], [warmup_steps])(step), jnp.float32)
 
 
 def learning_rates_at(config: OptimizerConfig, num_steps: int, step: int) -> dict[str, float]:

@@ -94,18 +94,18 @@ def test_accumulation_is_exact_with_dropout_and_a_smooth_rate():
     """Both passes draw the same dropout: gradients are those of the loss over all micro-batches written out."""
     model = StandIn(dropout=0.3)
     objective = ObjectiveConfig(spr_initial=0.05, target_active_rate=0.9, hae_mode="smooth")
-    config = make_config(gradient_accumulation=4, objective=objective)
+    config = make_config(gradient_accumulation=2, objective=objective)
     state, frozen = start(model, config, MESHES[1])
     batch, key = make_batch(0), jax.random.key(5)
 
     def written_out(trainable):
-        micro_batches = split_micro_batches(batch, 4)
+        micro_batches = split_micro_batches(batch, 2)
         runs = []
-        for index in range(4):
+        for index in range(2):
             micro_batch = jax.tree.map(lambda array, index=index: array[index], micro_batches)
             runs.append(forward(trainable, frozen, micro_batch, jax.random.fold_in(key, index), model=model, config=config))
         tokens = TokenSums(*(sum(sums) for sums in zip(*(tokens for tokens, _ in runs), strict=True)))
-        statistics = jax.tree.map(lambda *leaves: sum(leaves) / 4, *(statistics for _, statistics in runs))
+        statistics = jax.tree.map(lambda *leaves: sum(leaves) / 2, *(statistics for _, statistics in runs))
         return total_loss(mean_loss(tokens), statistics, state.spr, config.objective)
 
     (loss, (parts, spr)), expected = jax.jit(jax.value_and_grad(written_out, has_aux=True))(state.trainable)

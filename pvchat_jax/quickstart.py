@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from configs import stage1, stage2
-from pvchat_jax.config.run_directory import write_atomically
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError, exit_on_user_error
 from pvchat_jax.evaluate import HTML_FILE, JSON_FILE, evaluate_run
 from pvchat_jax.evaluation.report import print_summary
+from pvchat_jax.files import write_atomically
 
 SUBJECT = "<Wilson>"
 PROGRESS_FILE = "quickstart.json"

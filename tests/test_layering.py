@@ -20,12 +20,13 @@ MAX_ENTRY_POINT_LINES = 150
 
 # A room is a folder or a single module, and the longest room that contains a module is the module's room. Entry points are
 # recognised by their `if __name__ == "__main__":` and may import everything but each other (see `check_entry_points`).
-EVERYWHERE = ("pvchat_jax.errors", "pvchat_jax.config", "pvchat_jax.models.config")
+EVERYWHERE = ("pvchat_jax.errors", "pvchat_jax.files", "pvchat_jax.config", "pvchat_jax.models.config")
 ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "pvchat_jax.errors": (),
     "pvchat_jax.models.config": (),
-    "pvchat_jax.config": ("pvchat_jax.errors", "pvchat_jax.models.config"),
+    "pvchat_jax.config": ("pvchat_jax.errors", "pvchat_jax.files", "pvchat_jax.models.config"),
     "pvchat_jax.devices": (),
+    "pvchat_jax.files": (),
     "pvchat_jax.resampling": (),
     "pvchat_jax.sharding": EVERYWHERE,
     "pvchat_jax.objectives": EVERYWHERE,

@@ -74,11 +74,12 @@ def test_a_run_says_what_it_does_and_where_everything_is(capsys, tmp_path):
     records = write_records(tmp_path)
     (tmp_path / "0.mp4").write_bytes(b"no video")
     with stand_in_model():
-        train.main(arguments(records, tmp_path / "run", *OVERRIDES, "--config.num_steps=4", "--config.optimizer.lora=0"))
+        rates = ("--config.optimizer.lora=0", "--config.optimizer.subject_tokens=0.0123")
+        train.main(arguments(records, tmp_path / "run", *OVERRIDES, "--config.num_steps=4", *rates))
     shown = capsys.readouterr().out
     for part in (
         "train subject_tokens",
-        "learning rate 0.002",
+        "learning rate 0.0123",
         "frozen",
         "data 1, fsdp 1, tensor 1",
         "2 videos x 1 question of",

@@ -1,13 +1,13 @@
 """The configuration that lies in a run's output directory, so that a run can be reopened and continued."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from pvchat_jax.config.flags import flatten, from_dict, to_dict
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError
+from pvchat_jax.files import write_atomically
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
@@ -81,13 +81,3 @@ def _compare(old: TrainConfig, new: TrainConfig) -> None:
 
 def _show(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value) or "''"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes `text` so that a reader or a crash meets the old or the new file, never half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW per group of parameters. A group with learning rate 0 is frozen."""
+    """AdamW per group of parameters. A group with learning rate 0 is frozen; `clip_norm` 0 clips nothing."""
 
     subject_tokens: float = 1e-4
     name_row: float = 1e-4

@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import json
 import math
-import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -166,20 +165,6 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes `text` so that `path` holds either its old content or all of the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _refuse_constant(name: str) -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pvchat_jax.config.schema import QUESTION_TYPES
-from pvchat_jax.data.json_fields import ObjectReader, Problem, parse_json, read_text, suggestion, write_atomically
+from pvchat_jax.data.json_fields import ObjectReader, Problem, parse_json, read_text, suggestion
 from pvchat_jax.errors import UserError
+from pvchat_jax.files import write_atomically
 
 ROLES = ("positive", "hard_negative", "easy_negative")
 ORIGINS = ("real", "rendered", "t2v", "animated", "retrieved", "composited", "unknown")

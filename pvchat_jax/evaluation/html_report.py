@@ -16,7 +16,6 @@ from pathlib import Path
 from PIL import Image
 
 from pvchat_jax.config.schema import QUESTION_TYPES
-from pvchat_jax.data.json_fields import write_atomically
 from pvchat_jax.data.records import ROLES
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
@@ -34,6 +33,7 @@ from pvchat_jax.evaluation.report import (
     verdict,
 )
 from pvchat_jax.evaluation.scores import Answer, is_right
+from pvchat_jax.files import write_atomically
 
 CURVE_KEYS = ("loss", "lm_loss", "active_rate")
 _NUM_FRAMES = 4

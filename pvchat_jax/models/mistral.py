@@ -110,10 +110,9 @@ class Mistral(nn.Module):
         row_init = nn.with_logical_partitioning(TOKEN_INIT, ("vocab", "embed"))
         self.embed_tokens = self.param("embed_tokens", row_init, (config.vocab_size, config.width), jnp.float32)
         if config.num_added_tokens:
-            added_init = nn.with_logical_partitioning(TOKEN_INIT, (None, "embed"))
-            head_init = nn.with_logical_partitioning(TOKEN_INIT, ("embed", None))
+            added_init = nn.with_logical_partitioning(TOKEN_INIT, (None, None))  # too small to be worth splitting
             self.added_embedding = self.param("added_embedding", added_init, (config.num_added_tokens, config.width), jnp.float32)
-            self.added_head = self.param("added_head", head_init, (config.width, config.num_added_tokens), jnp.float32)
+            self.added_head = self.param("added_head", added_init, (config.width, config.num_added_tokens), jnp.float32)
 
     def embed(self, input_ids: jax.Array) -> jax.Array:
         """`int[R, S] -> float[R, S, H]`."""

@@ -109,8 +109,8 @@ class Checkpoints:
         """The JSON saved at `step`."""
         return dict(self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))["meta"])
 
-    def restore(self, like: TrainState, iterator: Any, must_match: dict[str, Any]) -> Restored | None:
-        """The newest checkpoint that is not damaged, or None where there is none at all.
+    def restore(self, like: TrainState, iterator: Any, must_match: dict[str, Any]) -> Restored:
+        """The newest of `steps()` that is not damaged.
 
         Args:
           like: TrainState of arrays or `jax.ShapeDtypeStruct`s with the shardings to restore into.
@@ -120,15 +120,12 @@ class Checkpoints:
         Raises:
           UserError: another model size, other `must_match` values, another format, or nothing but damage.
         """
-        steps = self.steps()
-        for step in reversed(steps):
+        for step in reversed(self.steps()):
             found = self._restore_step(step, like, iterator, must_match)
             if found is not None:
                 return found
             self._put_aside(step)
-        if steps:
-            raise UserError(f"every checkpoint in {self.directory} is damaged; start again with another --config.output_dir.")
-        return None
+        raise UserError(f"no checkpoint in {self.directory} is undamaged; start again with another --config.output_dir.")
 
     def restore_trainable(self, step: int, like: Params) -> Params:
         """The trainable parameters at `step`, placed as in `like`.

@@ -5,7 +5,7 @@ rebuilt from its `config.json` and what that names.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,13 +85,14 @@ def initialise(
       UserError: a source has other sizes than this configuration or lacks parameters.
     """
     trainable_like, frozen_like = abstract_params(config, model, mesh)
-    restored = checkpoints.restore(state_like(trainable_like, config, mesh), iterator, must_match)
-    if restored is not None:
+    like = join_params(trainable_like, frozen_like)
+    if checkpoints.steps():
+        restored = checkpoints.restore(state_like(trainable_like, config, mesh), iterator, must_match)
         steps = restored.meta["init_from_steps"]
-        frozen, _ = starting_params(config, model, mesh, frozen_like, ancestors(config, steps))
+        frozen, _ = starting_params(config, model, like, frozen_like, ancestors(config, steps))
         return Start(restored.state, frozen, steps, (f"continuing from step {restored.step} in {checkpoints.directory}",))
     earlier = ancestors(config, None)
-    params, notes = starting_params(config, model, mesh, join_params(trainable_like, frozen_like), earlier)
+    params, notes = starting_params(config, model, like, like, earlier)
     trainable, frozen = split_params(params, trainable_groups(config.optimizer))
     return Start(create_train_state(trainable, config, mesh), frozen, [run.step for run in earlier], notes)
 
@@ -118,11 +119,12 @@ def load_run(run_dir: str | Path, mesh: jax.sharding.Mesh | None = None) -> Load
     mesh = make_mesh(config.mesh) if mesh is None else mesh
     model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
     tokenizer = load_tokenizer(config.data.tokenizer, [config.data.subject])
-    wanted = join_params(*abstract_params(config, model, mesh))
+    trainable_like, frozen_like = abstract_params(config, model, mesh)
     step, earlier_steps = newest_step(Path(run_dir))
-    runs = [Ancestor(Path(run_dir), config, step), *ancestors(config, earlier_steps)]
-    params, _ = starting_params(config, model, mesh, wanted, runs)
-    return LoadedRun(config, model, params, tokenizer, step)
+    trainable = Checkpoints(Path(run_dir) / CHECKPOINTS, read_only=True).restore_trainable(step, trainable_like)
+    like = join_params(trainable_like, frozen_like)
+    frozen, _ = starting_params(config, model, like, frozen_like, ancestors(config, earlier_steps))
+    return LoadedRun(config, model, join_params(trainable, frozen), tokenizer, step)
 
 
 def abstract_params(config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh) -> tuple[Params, Params]:
@@ -166,36 +168,40 @@ def newest_step(run_dir: Path) -> tuple[int, list[int]]:
 
 
 def starting_params(
-    config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh, wanted: Params, earlier: Sequence[Ancestor]
+    config: TrainConfig, model: PVChat, like: Params, needed: Params, earlier: Sequence[Ancestor]
 ) -> tuple[Params, tuple[str, ...]]:
-    """The `wanted` parameters (abstract leaves) from the `earlier` runs, the converted weights and the seed, in this order.
+    """The `needed` parameters from the `earlier` runs, the converted weights and the seed, in this order.
+
+    Args:
+      like: every parameter of the model, abstract, with dtype and sharding.
+      needed: those that are wanted; a part of `like`.
+      earlier: from `ancestors`.
 
     Returns:
-      The parameters, placed and typed as wanted, and lines on where they came from.
+      The parameters, placed and typed as in `like`, and lines on where they came from.
     """
-    missing = flatten_dict(wanted, sep="/")
+    missing, names = flatten_dict(like, sep="/"), flatten_dict(needed, sep="/").keys()
     found: dict[str, jax.Array] = {}
     notes = []
     for run in earlier:
-        trained, _ = split_params(unflatten_dict(missing, sep="/"), trainable_groups(run.config.optimizer))
-        if trained:
-            found |= flatten_dict(_trained_by(run, trained), sep="/")
-            notes.append(f"{len(found)} tensors from step {run.step} of {run.directory}")
-        missing = {name: leaf for name, leaf in missing.items() if name not in found}
+        trained = flatten_dict(split_params(unflatten_dict(missing, sep="/"), trainable_groups(run.config.optimizer))[0], sep="/")
+        if wanted := {name: leaf for name, leaf in trained.items() if name in names}:
+            found |= flatten_dict(_trained_by(run, unflatten_dict(wanted, sep="/")), sep="/")
+            notes.append(f"{len(wanted)} tensors from step {run.step} of {run.directory}")
+        missing = {name: leaf for name, leaf in missing.items() if name not in trained}
     lineage = [config, *(run.config for run in earlier)]
     weights = next((run.weights for run in lineage if run.weights), "")
-    if weights and missing:
-        read = read_weights(Path(weights), missing)
-        missing = {name: leaf for name, leaf in missing.items() if name not in read}
+    if weights:
+        read, missing = read_weights(Path(weights), missing, names)
         found |= read
         notes.append(f"{len(read)} tensors from {weights}")
         _refuse_missing(weights, missing, trainable_groups(config.optimizer))
-    if missing:
-        # Frozen and trainable ones in two compiled calls, so that a resumed run, which needs the frozen ones alone,
-        # runs the very program that the first start ran.
-        for part in split_params(unflatten_dict(missing, sep="/"), trainable_groups(config.optimizer)):
-            found |= random_params(model, config, lineage[-1].seed, flatten_dict(part, sep="/"))
-        which = "all parameters" if len(missing) == len(found) else _some(list(missing))
+    if missing.keys() & names:
+        # All that is missing, needed or not: a resumed run needs less than its first start did, but must run the same
+        # program to get the same bits.
+        drawn = random_params(model, config, lineage[-1].seed, missing)
+        found |= {name: leaf for name, leaf in drawn.items() if name in names}
+        which = "all parameters" if len(drawn) == len(found) else _some(list(drawn))
         notes.append(f"{which} drawn from seed {lineage[-1].seed}")
     return unflatten_dict(found, sep="/"), tuple(notes)
 
@@ -210,36 +216,39 @@ def _trained_by(run: Ancestor, wanted: Params) -> Params:
     return checkpoints.restore_trainable(run.step, wanted)
 
 
-def read_weights(directory: Path, wanted: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
-    """Those of the `wanted` parameters that a directory of converted weights has, read straight into their shards.
+def read_weights(
+    directory: Path, like: dict[str, jax.ShapeDtypeStruct], names: Collection[str]
+) -> tuple[dict[str, jax.Array], dict[str, jax.ShapeDtypeStruct]]:
+    """Reads the named parameters from a directory of converted weights, straight into their shards.
+
+    Returns:
+      Those of `names` that the directory has, and the part of `like` that it lacks.
 
     Raises:
       UserError: the directory holds no weights, or a tensor has another shape.
     """
     with ocp.PyTreeCheckpointer() as reader:
         try:
-            metadata = reader.metadata(directory.absolute())
-            saved = flatten_dict(metadata.item_metadata.tree, sep="/")
+            saved = flatten_dict(reader.metadata(directory.absolute()).item_metadata.tree, sep="/")
         except Exception as error:  # Orbax has many ways to say that these are not its files.
             raise UserError(
                 f"{directory} holds no converted weights ({type(error).__name__}); make them with python -m converters.from_torch."
             ) from error
-        for name, leaf in wanted.items():
+        for name, leaf in like.items():
             if name in saved and tuple(saved[name].shape) != leaf.shape:
                 raise UserError(
                     f"{directory} is of another model: {name} has shape {tuple(saved[name].shape)} there and {leaf.shape} in this "
                     "configuration; convert weights of the configured size."
                 )
-        present = unflatten_dict({name: leaf for name, leaf in wanted.items() if name in saved}, sep="/")
+        present = unflatten_dict({name: leaf for name, leaf in like.items() if name in saved and name in names}, sep="/")
         restore_args = ocp.checkpoint_utils.construct_restore_args(present)
         arguments = ocp.args.PyTreeRestore(present, restore_args=restore_args, partial_restore=True)
-        return flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/")
+        read = flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/") if present else {}
+    return read, {name: leaf for name, leaf in like.items() if name not in saved}
 
 
 def random_params(model: PVChat, config: TrainConfig, seed: int, wanted: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
     """The `wanted` parameters as the seed gives them, created in their shards and dtypes; the others never exist."""
-    if not wanted:
-        return {}
 
     def draw(key: jax.Array) -> dict[str, jax.Array]:
         params = flatten_dict(meta.unbox(init_boxed(model, config.model, key)), sep="/")

@@ -9,7 +9,7 @@ import rich.progress
 from rich.console import Console
 from tensorboardX import SummaryWriter
 
-from pvchat_jax.config.run_directory import write_atomically
+from pvchat_jax.files import write_atomically
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from pvchat_jax.data.records import Record, write_records
 from pvchat_jax.errors import UserError
+from pvchat_jax.files import write_atomically
 from pvchat_jax.world.plan import SPLITS, VideoPlan, plan_video
 from pvchat_jax.world.questions import ask
 from pvchat_jax.world.render import encode_video, render_frames
@@ -112,7 +113,7 @@ def _claim(out_dir: Path, seed: int) -> None:
             if found != settings:
                 raise UserError(f"{out_dir} holds the world {found}, not {settings}; choose another folder, or delete that one.")
         else:
-            _write_atomically(path, (json.dumps(settings) + "\n").encode())
+            write_atomically(path, json.dumps(settings) + "\n")
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"the folder {out_dir} cannot be written ({error.strerror}); choose another one.") from error
     except ValueError as error:
@@ -143,7 +144,7 @@ def _finished_digests(out_dir: Path) -> dict[str, str]:
 
 
 def _write_digests(out_dir: Path, digests: dict[str, str]) -> None:
-    _write_atomically(out_dir / DIGESTS_FILE, "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode())
+    write_atomically(out_dir / DIGESTS_FILE, "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)))
 
 
 def _render_all(out_dir: Path, plans: list[VideoPlan], workers: int | None) -> Iterator[tuple[VideoPlan, str]]:
@@ -168,18 +169,8 @@ def _render_all(out_dir: Path, plans: list[VideoPlan], workers: int | None) -> I
 def _write_video(path: Path, plan: VideoPlan) -> str:
     """Renders a video and returns the digest of its file."""
     content = encode_video(render_frames(plan))
-    _write_atomically(path, content)
+    write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """`path` holds its old content or all of the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _record(plan: VideoPlan, subject: str, digest: str) -> Record:

@@ -76,8 +76,9 @@ def test_state_position_and_meta_come_back_exactly(checkpoints):
     np.testing.assert_array_equal(next(iterator), next(expected))
 
 
-def test_nothing_to_restore_is_no_error(tmp_path):
-    assert Checkpoints(tmp_path / "new").restore(like(make_state()), make_iterator(), {}) is None
+def test_a_new_directory_has_no_steps(tmp_path):
+    assert Checkpoints(tmp_path / "new").steps() == Checkpoints(tmp_path / "absent", read_only=True).steps() == []
+    assert not (tmp_path / "absent").exists()
 
 
 def test_what_moves_on_after_a_save_does_not_change_it(tmp_path):
@@ -193,7 +194,7 @@ def test_damage_that_checksums_do_not_cover_is_met_too(checkpoints):
 def test_nothing_but_damage_is_an_error_and_not_a_fresh_start(checkpoints):
     for step in (1, 2):
         cut_in_half(checkpoints.directory / str(step))
-    with pytest.raises(UserError, match=r"every checkpoint in .* is damaged"):
+    with pytest.raises(UserError, match=r"no checkpoint in .* is undamaged"):
         checkpoints.restore(like(make_state()), make_iterator(), {})
 
 
@@ -209,7 +210,7 @@ def test_an_interrupted_save_is_tidied_up_by_the_next_start_alone(tmp_path):
     Checkpoints(tmp_path, read_only=True).steps()
     assert unfinished.is_dir()  # the run that is being read may be writing it
     checkpoints = Checkpoints(tmp_path)
-    assert checkpoints.restore(like(make_state()), make_iterator(), {}) is None
+    assert checkpoints.steps() == []
     checkpoints.save(7, make_state(), make_iterator(), META)
     checkpoints.wait()
     assert [path.name for path in tmp_path.iterdir()] == ["7"]

@@ -53,8 +53,7 @@ class Run:
         state = jax.device_put(state, shardings)
         self.checkpoints = Checkpoints(folder / "checkpoints", keep=3)
         like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
-        restored = self.checkpoints.restore(like, self.iterator, {})
-        self.state = state if restored is None else restored.state
+        self.state = self.checkpoints.restore(like, self.iterator, {}).state if self.checkpoints.steps() else state
         first = int(self.state.step)
         self.metrics = MetricsWriter(folder, first + 1)
         self.out = Outputs(self.checkpoints, self.metrics, ProgressReport(Console(file=io.StringIO()), first, config.num_steps), META)

@@ -1,12 +1,17 @@
 """The training command as users meet it."""
 
+import contextlib
+import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import pytest
 
@@ -70,13 +75,28 @@ def test_mistakes_are_one_line_on_stderr(capsys, records, tmp_path):
     assert not (tmp_path / "run/config.json").exists()  # a run that never began binds nobody
 
 
-def test_a_run_says_what_it_does_and_where_everything_is(capsys, tmp_path):
-    records = write_records(tmp_path)
-    (tmp_path / "0.mp4").write_bytes(b"no video")
-    with stand_in_model():
-        rates = ("--config.optimizer.lora=0", "--config.optimizer.subject_tokens=0.0123")
-        train.main(arguments(records, tmp_path / "run", *OVERRIDES, "--config.num_steps=4", *rates))
-    shown = capsys.readouterr().out
+class Finished(NamedTuple):
+    """A run of four steps that is over, with a video that could not be read."""
+
+    records: Path
+    output: Path
+    given: list[str]
+    shown: str
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    records = write_records(folder)
+    (folder / "0.mp4").write_bytes(b"no video")
+    rates = ("--config.optimizer.lora=0", "--config.optimizer.subject_tokens=0.0123")
+    given = arguments(records, folder / "run", *OVERRIDES, "--config.num_steps=4", *rates)
+    with stand_in_model(), mock.patch.dict(os.environ, COLUMNS="300"), contextlib.redirect_stdout(io.StringIO()) as shown:
+        train.main(given)
+    return Finished(records, folder / "run", given, shown.getvalue())
+
+
+def test_a_run_says_what_it_does_and_where_everything_is(finished):
     for part in (
         "train subject_tokens",
         "learning rate 0.0123",
@@ -86,38 +106,35 @@ def test_a_run_says_what_it_does_and_where_everything_is(capsys, tmp_path):
         "5: 3 with <Wilson>, 2 without",
         "existence: 6 present, 4 absent",
         "1 video cannot be read",
-        str(tmp_path / "0.mp4"),
+        str(finished.records.parent / "0.mp4"),
         "step 4/4",
-        f"finished step 4: checkpoints in {tmp_path / 'run/checkpoints'}",
-        str(tmp_path / "run/metrics.jsonl"),
+        f"finished step 4: checkpoints in {finished.output / 'checkpoints'}",
+        str(finished.output / "metrics.jsonl"),
     ):
-        assert part in shown, part
-    assert "train lora" not in shown
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoints", "config.json", "metrics.jsonl", "tensorboard"]
+        assert part in finished.shown, part
+    assert "train lora" not in finished.shown
+    assert sorted(path.name for path in finished.output.iterdir()) == ["checkpoints", "config.json", "metrics.jsonl", "tensorboard"]
 
 
-def test_two_stages_run_in_one_process_and_a_longer_run_goes_on(capsys, records, tmp_path):
-    def run(stage: int, *more: str) -> Path:
-        given = arguments(records, tmp_path / f"run{stage}", *OVERRIDES, "--config.optimizer.schedule=constant", *more, stage=stage)
-        return train.run(parse_command_line(given, description=""))
-
+def test_the_next_stage_can_run_in_the_same_process_and_builds_on_the_first(capsys, records, finished, tmp_path):
+    more = ("--config.num_steps=3", f"--config.init_from={finished.output}", "--config.data.num_frames=2")
     with stand_in_model():
-        first = run(1, "--config.num_steps=3")
-        second = run(2, "--config.num_steps=3", f"--config.init_from={first}", "--config.data.num_frames=2")
-        assert f"tensors from step 3 of {first}" in capsys.readouterr().out
-        run(2, "--config.num_steps=5", f"--config.init_from={first}", "--config.data.num_frames=2")
-    assert [line["step"] for line in numbers(second)] == [1, 2, 3, 4, 5]
-    assert numbers(second)[0]["loss"] < numbers(first)[0]["loss"]  # it did not begin anew
+        output = train.run(parse_command_line(arguments(records, tmp_path / "run", *OVERRIDES, *more, stage=2), description=""))
+    assert f"tensors from step 4 of {finished.output}" in capsys.readouterr().out
+    assert [line["step"] for line in numbers(output)] == [1, 2, 3]
+    assert numbers(output)[0]["loss"] < numbers(finished.output)[0]["loss"]  # it did not begin anew
 
 
-def test_other_records_do_not_continue_a_run(capsys, tmp_path):
-    records = write_records(tmp_path)
+def test_other_records_do_not_continue_a_run(capsys, finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished.records.parent, folder)
+    given = [argument.replace(str(finished.records.parent), str(folder)) for argument in finished.given]
+    config = folder / "run/config.json"
+    config.write_text(config.read_text().replace(str(finished.records.parent), str(folder)))
+    (folder / "train.jsonl").write_text("".join(finished.records.read_text().splitlines(keepends=True)[:-1]))
     with stand_in_model():
-        train.main(arguments(records, tmp_path / "run", *OVERRIDES, "--config.num_steps=3"))
-        capsys.readouterr()
-        records.write_text("".join(records.read_text().splitlines(keepends=True)[:-1]))
-        message = fail(capsys, *arguments(records, tmp_path / "run", *OVERRIDES, "--config.num_steps=3"))
-    assert "made with records 6 videos with 12 questions" in message and "this run has 5 videos with 10 questions" in message
+        message = fail(capsys, *given)
+    assert "made with records 5 videos with 10 questions" in message and "this run has 4 videos with 8 questions" in message
 
 
 def test_an_interrupted_run_says_how_to_continue(capsys, monkeypatch, records, tmp_path):

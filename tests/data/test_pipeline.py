@@ -199,9 +199,9 @@ def test_without_balance_each_video_comes_once_in_a_pass(records: list[Record]) 
 def test_a_video_is_decoded_once_for_all_its_questions(records: list[Record], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: collections.Counter[str] = collections.Counter()
 
-    def count(path: str, num_frames: int) -> object:
+    def count(path: str, *settings: object) -> object:
         decoded[path] += 1
-        return read_frames(path, num_frames)
+        return read_frames(path, *settings)
 
     monkeypatch.setattr(pipeline, "read_frames", count)
     monkeypatch.setattr(pipeline, "BATCHES_READ_AHEAD", 0)
@@ -337,7 +337,7 @@ def test_missing_data_is_reported_with_the_file(
 
 
 def test_text_length_is_the_smallest_bucket_for_the_longest_row(records: list[Record]) -> None:
-    longest = max(len("[INST] <Video></Video>[/INST] [INST][<Wilson>]q0?[/INST]0.0") + 2 + 16 for _ in records)
+    longest = max(len("[INST] <Video></Video>[/INST] [INST][<Wilson>]q0?[/INST]0.0") + 2 + TINY.qformer.num_visual_tokens for _ in records)
     assert text_length(make_config(text_buckets=(longest - 1, longest, 999)), records, LetterTokenizer()) == longest
     with pytest.raises(UserError, match=r"people\.jsonl: the question 'q\d\?' of video .*\d\.mp4 takes") as caught:
         text_length(make_config(text_buckets=(longest - 2, longest - 1)), records, LetterTokenizer())

@@ -3,13 +3,14 @@
     python -m pvchat_jax.train --config=configs/stage2.py:tiny
 
 Presets: `8b` (the full model), `tiny` (a laptop), `reference` (the full model, trained as the original was).
+Each is its namesake of configs/stage1.py with the changes written here.
 """
 
 import dataclasses
 
+from configs import stage1
 from pvchat_jax.config.flags import choose_preset
-from pvchat_jax.config.schema import CheckpointConfig, DataConfig, ObjectiveConfig, OptimizerConfig, TrainConfig
-from pvchat_jax.models.config import EIGHT_B, TINY, LoRAConfig, ReMoHConfig
+from pvchat_jax.config.schema import QUESTION_TYPES, TrainConfig
 
 
 def get_config(preset: str = "8b") -> TrainConfig:
@@ -18,103 +19,32 @@ def get_config(preset: str = "8b") -> TrainConfig:
 
 
 def eight_b() -> TrainConfig:
-    return TrainConfig(
-        stage=2,
-        num_steps=3000,
-        output_dir="runs/8b/stage2",
-        init_from="runs/8b/stage1",
-        weights="weights/8b",
-        compute_dtype="bfloat16",
-        frozen_dtype="bfloat16",
-        model=EIGHT_B,
-        data=DataConfig(
-            train="data/wilson/train.jsonl",
-            tokenizer="weights/8b/tokenizer",
-            subject="<Wilson>",
-            question_types=("existence", "appearance", "action", "location"),
-            num_frames=8,
-            tile_grid=(2, 1),
-            batch_size=16,
-            questions_per_video=4,
-        ),
-        optimizer=OptimizerConfig(subject_tokens=1e-4, name_row=1e-4, qformer=1e-5, router=1e-6, lora=1e-5),
-        checkpoint=CheckpointConfig(every_steps=200, keep=2),
-    )
+    return after(stage1.eight_b(), output_dir="runs/8b/stage2", num_steps=3000, num_frames=8)
 
 
 def tiny() -> TrainConfig:
-    rate = 1e-3  # nothing is pretrained, so everything learns, and fast
-    return TrainConfig(
-        stage=2,
-        num_steps=150,
-        output_dir="runs/tiny/stage2",
-        init_from="runs/tiny/stage1",
-        compute_dtype="float32",
-        frozen_dtype="float32",
-        model=TINY,
-        data=DataConfig(
-            train="quickstart/world/train.jsonl",
-            tokenizer="tiny",
-            question_types=("existence", "appearance", "action", "location"),
-            num_frames=4,
-            random_frames=True,
-            image_size=64,
-            tile_grid=(1, 1),
-            batch_size=16,
-            questions_per_video=4,
-            text_buckets=(48, 64, 96, 128, 192, 256),
-            num_workers=0,
+    rate = 1e-3  # half of stage 1's
+    config = after(stage1.tiny(), output_dir="runs/tiny/stage2", num_steps=150, num_frames=4, batch_size=16, questions_per_video=4)
+    return dataclasses.replace(
+        config,
+        optimizer=dataclasses.replace(
+            config.optimizer, subject_tokens=rate, name_row=rate, qformer=rate, router=rate, lora=rate, vision_upper=rate, base=rate
         ),
-        optimizer=OptimizerConfig(
-            subject_tokens=rate, name_row=rate, qformer=rate, router=rate, lora=rate, vision_upper=rate, base=rate, warmup_steps=20
-        ),
-        checkpoint=CheckpointConfig(every_steps=50, keep=2),
     )
 
 
 def reference() -> TrainConfig:
-    """As the original trained: see `reference.md` for what its code does rather than says."""
-    return TrainConfig(
+    """As the original trained: what its code does, which is not always what it says."""
+    return after(stage1.reference(), output_dir="runs/reference/stage2", num_steps=3000, num_frames=8)
+
+
+def after(first: TrainConfig, *, output_dir: str, num_steps: int, **data: int) -> TrainConfig:
+    """Stage 2 on the result of `first`, with all types of question and the given settings of `data`."""
+    return dataclasses.replace(
+        first,
         stage=2,
-        num_steps=3000,
-        output_dir="runs/reference/stage2",
-        init_from="runs/reference/stage1",
-        weights="weights/8b",
-        compute_dtype="bfloat16",
-        frozen_dtype="bfloat16",
-        model=dataclasses.replace(
-            EIGHT_B,
-            name="reference",
-            qformer=dataclasses.replace(EIGHT_B.qformer, remoh=ReMoHConfig(init="reference")),
-            # The adapter of lm_head is lost when the vocabulary grows, before the first step.
-            language_model=dataclasses.replace(
-                EIGHT_B.language_model,
-                lora=LoRAConfig(targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")),
-            ),
-        ),
-        data=DataConfig(
-            train="data/wilson/train.jsonl",
-            tokenizer="weights/8b/tokenizer",
-            subject="<Wilson>",
-            question_types=("existence", "appearance", "action", "location"),
-            num_frames=8,
-            tile_grid=(2, 1),
-            batch_size=2,
-            questions_per_video=1,
-            balance_presence=False,
-            prompt_style="reference",
-        ),
-        # The name's row is listed in the original's optimizer but never gets a gradient.
-        optimizer=OptimizerConfig(
-            subject_tokens=1e-4,
-            name_row=0.0,
-            qformer=1e-5,
-            router=1e-6,
-            lora=1e-5,
-            weight_decay=0.01,
-            clip_norm=0.0,  # 0 switches clipping off
-            schedule="constant",
-            warmup_steps=0,
-        ),
-        objective=ObjectiveConfig(spr_rate=0.8, hae_mode="reference"),
+        num_steps=num_steps,
+        output_dir=output_dir,
+        init_from=first.output_dir,
+        data=dataclasses.replace(first.data, question_types=QUESTION_TYPES, **data),
     )

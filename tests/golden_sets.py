@@ -117,7 +117,7 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def assert_close(actual, expected: np.ndarray, tolerance: float = 2e-5) -> None:
-    """Every entry within `tolerance` of the largest absolute expected value (goldens.md, "Tolerances")."""
+    """Every entry within `tolerance` of the largest absolute expected value (tests/goldens/README.md, "Tolerances")."""
     actual = np.asarray(actual)
     assert actual.shape == expected.shape
     largest = np.max(np.abs(expected), initial=0.0)

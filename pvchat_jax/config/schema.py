@@ -108,7 +108,7 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """Smooth Proximity Regularization and Head Activation Enhancement (reference.md section 2).
+    """Smooth Proximity Regularization and Head Activation Enhancement (docs/reference.md section 2).
 
     Attributes:
       target_active_rate: share of routed gates that should be on; the original's top_k / routed heads.

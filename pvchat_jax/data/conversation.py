@@ -1,4 +1,4 @@
-"""A question about a video, with or without its answer, as one row of token ids (reference.md section 5).
+"""A question about a video, with or without its answer, as one row of token ids (docs/reference.md section 5).
 
 The text around N clips, where `...` stands for the positions that the language model fills with visual features:
 
@@ -60,7 +60,7 @@ def build_training_row(
       num_clips: N >= 1. tokens_per_clip: visual positions of each clip.
       style: one of `config.schema.PROMPT_STYLES`.
       prompt_name: written instead of `subject`, in `reference` style only. The original wrote the stem of its
-        JSON file there: `<Ye>_short_train` in stage 1, `<Ye>test` in tests (reference.md, finding k).
+        JSON file there: `<Ye>_short_train` in stage 1, `<Ye>test` in tests (docs/reference.md, finding k).
 
     Raises:
       UserError: the text cannot be written in this style with this tokenizer.

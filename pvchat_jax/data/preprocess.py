@@ -1,4 +1,4 @@
-"""Frame sampling, bicubic resizing, tiling and normalisation, in numpy (reference.md section 6).
+"""Frame sampling, bicubic resizing, tiling and normalisation, in numpy (docs/reference.md section 6).
 
 A clip is one view of the video: a local tile of the enlarged frames, or the global view of all of them.
 The resampling repeats the reference's (`a = -0.75`, half-pixel centres, no antialiasing, values not

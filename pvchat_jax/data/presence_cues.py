@@ -1,7 +1,7 @@
 """Reads from the wording of a gold answer whether it denies that the subject is in the video.
 
 This is for answers that people or templates wrote. They are whole sentences without a fixed "yes" or "no" in front
-(data.md section 3), and may speak of several people at once ("<A> appears, but there is no sign of <B>").
+and may speak of several people at once ("<A> appears, but there is no sign of <B>").
 Answers that a model generated are the business of `evaluation`, which also has to say "unknown".
 """
 

@@ -1,4 +1,4 @@
-"""Reads every JSON layout of the original project into records (data.md section 2).
+"""Reads every JSON layout of the original project into records.
 
 | layout | label of a video |
 |---|---|

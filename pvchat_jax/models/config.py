@@ -1,7 +1,7 @@
 """Sizes of the model as data: frozen dataclasses that validate themselves.
 
 Nothing in here imports jax, so converters, data tools and configs can read sizes cheaply. The presets
-`EIGHT_B` and `TINY` are at the end of the file.
+are at the end of the file.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class VisionConfig:
-    """InternVideo2 vision transformer (reference.md section 1).
+    """InternVideo2 vision transformer (docs/reference.md section 1).
 
     `depth` is the published depth; `depth + return_index + 1` blocks are built and the output of the
     last of them is returned, because the reference reads the features `return_index` blocks from the top.
@@ -75,7 +75,7 @@ class VisionConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReMoHConfig:
-    """ReLU-routed mixture of attention heads (reference.md section 2).
+    """ReLU-routed mixture of attention heads (docs/reference.md section 2).
 
     `init="reference"` starts routers near zero: routed heads are silent and shared heads are halved.
     `init="identity"` starts every gate at 1 and doubles the mixing weights, so that each head is
@@ -99,7 +99,7 @@ class ReMoHConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class QFormerConfig:
-    """Querying transformer (reference.md section 2)."""
+    """Querying transformer (docs/reference.md section 2)."""
 
     width: int = 768
     num_layers: int = 12
@@ -177,7 +177,7 @@ class LoRAConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MistralConfig:
-    """Mistral decoder (reference.md section 4). `vocab_size` counts the pretrained rows alone;
+    """Mistral decoder (docs/reference.md section 4). `vocab_size` counts the pretrained rows alone;
     `num_added_tokens` rows, one per subject name, follow them as parameters of their own."""
 
     vocab_size: int = 32768
@@ -227,6 +227,15 @@ class PVChatConfig:
 
 EIGHT_B = PVChatConfig()
 
+# The same sizes as the original starts them: routers near zero, and no adapter on the head, which the original loses
+# when it grows the vocabulary.
+REFERENCE = dataclasses.replace(
+    EIGHT_B,
+    name="reference",
+    qformer=dataclasses.replace(EIGHT_B.qformer, remoh=ReMoHConfig(init="reference")),
+    language_model=dataclasses.replace(EIGHT_B.language_model, lora=LoRAConfig(targets=LORA_TARGETS[:-1])),
+)
+
 TINY = PVChatConfig(
     name="tiny",
     vision=VisionConfig(
@@ -260,4 +269,4 @@ TINY = PVChatConfig(
     remat_policy="none",
 )
 
-PRESETS = {"8b": EIGHT_B, "tiny": TINY}
+PRESETS = {"8b": EIGHT_B, "tiny": TINY, "reference": REFERENCE}

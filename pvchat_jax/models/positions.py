@@ -24,7 +24,7 @@ def sincos_table(num_temporal: int, grid_size: int, width: int) -> np.ndarray:
     """3D sin-cos table `float32[1 + T * G * G, D]` for [cls | tokens in order t, row, column].
 
     The first quarter of the channels encodes time, the rest space; the cls row is zero. The table of single
-    frames is the one with T = 1 (reference.md 1.2).
+    frames is the one with T = 1 (docs/reference.md 1.2).
     """
     temporal = np.repeat(_sincos_1d(np.arange(num_temporal), width // 4), grid_size**2, axis=0)
     spatial = np.tile(_sincos_grid(grid_size, width // 4 * 3), (num_temporal, 1))

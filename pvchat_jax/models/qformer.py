@@ -1,4 +1,4 @@
-"""Q-Former (reference.md section 2): BERT layers whose query tokens read the vision features.
+"""Q-Former (docs/reference.md section 2): BERT layers whose query tokens read the vision features.
 
 Upper layers are ReMoH-routed. Query rows and text rows share self-attention and have separate
 feed-forward networks; text rows (an optional instruction) never see the vision features directly.

@@ -1,4 +1,4 @@
-"""ReMoH: attention whose heads are shared or ReLU-routed per token (reference.md section 2, "MoH layers")."""
+"""ReMoH: attention whose heads are shared or ReLU-routed per token (docs/reference.md section 2, "MoH layers")."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""InternVideo2 vision encoder (reference.md section 1): tubelets, position tables, pre-norm blocks."""
+"""InternVideo2 vision encoder (docs/reference.md section 1): tubelets, position tables, pre-norm blocks."""
 
 import flax.linen as nn
 import jax

@@ -1,6 +1,6 @@
 """Head Activation Enhancement: a penalty on routers that switch on fewer gates than wanted.
 
-Formulas: reference.md section 2. There the penalty is computed from a count and has no gradient, so it
+Formulas: docs/reference.md section 2. There the penalty is computed from a count and has no gradient, so it
 never revives a head; `straight_through` and `smooth` give it the gradient of a sigmoid of the raw logits,
 which also passes where the gate's clip is flat.
 """

@@ -1,4 +1,4 @@
-"""Next-token cross-entropy over the supervised positions (reference.md section 4)."""
+"""Next-token cross-entropy over the supervised positions (docs/reference.md section 4)."""
 
 from typing import NamedTuple
 

@@ -1,6 +1,6 @@
 """Smooth Proximity Regularization: a load-balanced L1 of the gates with an adaptive coefficient.
 
-Formulas: reference.md section 2, "Auxiliary loss per MoH module". The adaptive numbers are explicit state
+Formulas: docs/reference.md section 2, "Auxiliary loss per MoH module". The adaptive numbers are explicit state
 here; the original keeps them as module attributes that every forward pass advances, evaluation included.
 """
 

@@ -1,4 +1,4 @@
-"""AdamW with a learning rate per parameter group (reference.md section 8), clipping and schedules."""
+"""AdamW with a learning rate per parameter group (docs/reference.md section 8), clipping and schedules."""
 
 import jax
 import jax.numpy as jnp

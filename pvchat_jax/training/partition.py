@@ -1,7 +1,7 @@
 """Which parameters train: path patterns to groups, and the two trees of a run.
 
 Gradients, optimizer state and checkpoints exist for the trainable tree alone; everything else is the
-frozen tree. The groups are those of reference.md section 8, plus the name row and the upper vision blocks
+frozen tree. The groups are those of docs/reference.md section 8, plus the name row and the upper vision blocks
 that the original means to train and does not (its notes a and b).
 """
 

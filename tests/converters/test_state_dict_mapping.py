@@ -92,7 +92,7 @@ def _language_model_keys() -> Shapes:
 
 
 def published_keys() -> Shapes:
-    """reference.md's key table at the real model's sizes."""
+    """docs/reference.md's key table at the real model's sizes."""
     tokens: Shapes = {"query_tokens": (1, 32, Q), "extra_query_tokens": (1, 64, Q), "personal_query_tokens": (1, 16, Q)}
     bridge = {**_linear("project_up", H, Q), **_linear("project_down", Q, H)}
     return tokens | _vision_keys() | _qformer_keys() | bridge | _language_model_keys()

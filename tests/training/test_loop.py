@@ -177,6 +177,15 @@ def test_a_signal_during_the_last_step_stops_whoever_called(tmp_path):
     assert run.checkpoints.steps() == [2]
 
 
+@pytest.fixture
+def interruptible():
+    """Python's own reaction to Ctrl-C, which a shell's background job starts without."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_signal_is_not_waited_for(tmp_path):
     def interrupt_twice(batch):
         signal.raise_signal(signal.SIGINT)

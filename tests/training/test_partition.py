@@ -14,7 +14,7 @@ from pvchat_jax.models.pvchat import build_pvchat, init_boxed
 from pvchat_jax.training.partition import group_labels, group_of, join_params, split_params, trainable_groups
 from tests.training.stand_in import StandIn
 
-# The groups that the original's optimizer holds and really updates (reference.md section 8).
+# The groups that the original's optimizer holds and really updates (docs/reference.md section 8).
 ORIGINAL = ("subject_tokens", "qformer", "router", "lora")
 
 

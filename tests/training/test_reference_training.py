@@ -183,7 +183,7 @@ def test_exactly_the_same_parameters_train(run: TrainingRun) -> None:
 
 
 def test_final_parameters(run: TrainingRun) -> None:
-    """Within 1e-3; every `key.bias` is left out, because its true gradient is zero (goldens.md)."""
+    """Within 1e-3; every `key.bias` is left out, because its true gradient is zero (tests/goldens/README.md)."""
     names = [name.removeprefix("final/") for name in run.recorded if name.startswith("final/") and not name.endswith("key.bias")]
     assert len(names) > 100
     moved = 0.0

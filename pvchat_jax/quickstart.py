@@ -40,7 +40,7 @@ class Plan:
     train_videos: int = 400
     test_videos: int = 80
     stages: tuple[TrainConfig, TrainConfig] = (stage1.get_config("tiny"), stage2.get_config("tiny"))
-    minutes: str = "5 to 8 minutes"
+    minutes: str = "6 to 8 minutes"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

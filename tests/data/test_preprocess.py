@@ -122,7 +122,8 @@ def test_one_tile_gives_only_the_global_view() -> None:
     [((1, 1), (14, 28)), ((2, 3), (7, 5)), ((48, 64), (14, 28)), ((37, 211), (56, 56)), ((120, 60), (120, 119)), ((301, 13), (14, 200))],
 )
 def test_bicubic_equals_torch_at_other_sizes(source: tuple[int, int], target: tuple[int, int]) -> None:
-    torch = pytest.importorskip("torch", reason="torch is in the test requirements, but not in every environment")
+    import torch
+
     frames = np.random.RandomState(7).randint(0, 256, (2, *source, 3), np.uint8)
     expected = torch.nn.functional.interpolate(
         torch.from_numpy(channels_first(frames).astype(np.float32)), size=target, mode="bicubic", align_corners=False

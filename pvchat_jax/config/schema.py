@@ -108,7 +108,12 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
-    """Smooth Proximity Regularization and Head Activation Enhancement (docs/reference.md section 2).
+    """Smooth Proximity Regularization and Head Activation Enhancement (docs/reference.md section 2), which are for
+    ReLU routers, and the load-balance loss of MoH, which is for softmax routers.
+
+    A softmax router has a fixed share of its gates on, so for it choose `spr_weight=0`, `hae_mode="off"` and a
+    `load_balance_weight`. SPR with a constant coefficient is not the same loss: its mean gate counts a head's
+    probability only where the head was chosen, MoH's mean probability counts it everywhere.
 
     Attributes:
       target_active_rate: share of routed gates that should be on; the original's top_k / routed heads.
@@ -117,6 +122,8 @@ class ObjectiveConfig:
         1e-8 to 10 in some 50 steps where all gates start open, as they do here; 0.1 gives the gates time to follow.
       hae_mode: `reference` has no gradient as in the original; `straight_through` keeps its value and
         sends the gradient of a sigmoid; `smooth` uses the sigmoid for both.
+      load_balance_weight: factor on MoH's load-balance loss; 0 leaves it out of the loss and the metrics. MoH's code
+        has 0.01 on the mean over M modules times R routed heads, which is 0.01 * R / M here.
     """
 
     target_active_rate: float = 0.5
@@ -132,11 +139,13 @@ class ObjectiveConfig:
     hae_dead_rate: float = 1e-4
     hae_sharpness: float = 2.0
     hae_slope: float = 10.0
+    load_balance_weight: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.hae_mode in HAE_MODES, f"objective.hae_mode '{self.hae_mode}' is not one of {HAE_MODES}")
         _require(0 < self.target_active_rate <= 1, f"objective.target_active_rate {self.target_active_rate} is not in (0, 1]")
         _require(0 < self.spr_min <= self.spr_initial <= self.spr_max, "objective needs 0 < spr_min <= spr_initial <= spr_max")
+        _require(self.load_balance_weight >= 0, f"objective.load_balance_weight {self.load_balance_weight} is negative")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ are at the end of the file.
 
 import dataclasses
 
+ROUTERS = ("relu", "softmax")
 ROUTER_INITS = ("reference", "identity")
 REMAT_POLICIES = ("none", "full", "dots", "dots_with_no_batch_dims")
 ATTENTION_BACKENDS = ("auto", "xla", "cudnn", "splash")
@@ -75,18 +76,28 @@ class VisionConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReMoHConfig:
-    """ReLU-routed mixture of attention heads (docs/reference.md section 2).
+    """Routed mixture of attention heads (docs/reference.md section 2). Without routed layers, which is
+    `start_layer >= qformer.num_layers`, the Q-Former is an ordinary one.
 
-    `init="reference"` starts routers near zero: routed heads are silent and shared heads are halved.
-    `init="identity"` starts every gate at 1 and doubles the mixing weights, so that each head is
-    multiplied by exactly 1 and a pretrained Q-Former computes what it did before.
+    `router="relu"` is PVChat's ReMoH: gates are ReLUs and any number of them is on. `router="softmax"` is MoH
+    (Jin et al., "MoH: Multi-Head Attention as Mixture-of-Head Attention"): each token keeps the `top_k` routed heads
+    of largest probability, half of them where `top_k` is None. ReLU routers do not read `top_k`.
+
+    `init="reference"` starts routers near zero: shared heads are halved and routed heads are silent (ReLU), or halved
+    too where a softmax router keeps them. `init="identity"` starts every gate at 1 and doubles the mixing weights, so
+    that each head is multiplied by exactly 1 and a pretrained Q-Former computes what it did before. A softmax router
+    starts so, up to its tiny kernel, for the heads that it keeps; with `top_k` of all routed heads it keeps each.
     """
 
     start_layer: int = 6
     num_shared_heads: int = 8
     init: str = "identity"
+    router: str = "relu"
+    top_k: int | None = None
 
     def __post_init__(self) -> None:
+        _require(self.router in ROUTERS, f"remoh.router '{self.router}' is not one of {ROUTERS}")
+        _require(self.top_k is None or self.top_k >= 1, f"remoh.top_k {self.top_k} keeps no head")
         _require(self.init in ROUTER_INITS, f"remoh.init '{self.init}' is not one of {ROUTER_INITS}")
         _require(self.start_layer >= 0, f"remoh.start_layer {self.start_layer} is negative")
         _require(self.num_shared_heads >= 0, f"remoh.num_shared_heads {self.num_shared_heads} is negative")
@@ -123,10 +134,24 @@ class QFormerConfig:
             self.remoh.num_shared_heads < self.num_heads,
             f"remoh.num_shared_heads {self.remoh.num_shared_heads} leaves no routed head of qformer.num_heads {self.num_heads}",
         )
+        _require(
+            (self.remoh.top_k or 1) <= self.num_routed_heads,
+            f"remoh.top_k {self.remoh.top_k} is more than the {self.num_routed_heads} routed heads of qformer.num_heads {self.num_heads}",
+        )
+        _require(self.num_query_tokens >= 1, f"qformer.num_query_tokens must be at least 1, not {self.num_query_tokens}")
+        for field in ("num_extra_query_tokens", "num_subject_tokens"):
+            _require(getattr(self, field) >= 0, f"qformer.{field} {getattr(self, field)} is negative")
 
     @property
     def num_routed_heads(self) -> int:
         return self.num_heads - self.remoh.num_shared_heads
+
+    @property
+    def router_top_k(self) -> int | None:
+        """Routed heads that a softmax router keeps per token; None for ReLU routers, which have no fixed number."""
+        if self.remoh.router == "relu":
+            return None
+        return self.remoh.top_k or max(self.num_routed_heads // 2, 1)
 
     @property
     def num_visual_tokens(self) -> int:

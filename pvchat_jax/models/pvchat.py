@@ -64,7 +64,8 @@ class PVChat(nn.Module):
         groups = [tokens("query_tokens", config.num_query_tokens, TOKEN_INIT)]
         if config.num_extra_query_tokens:
             groups.append(tokens("extra_query_tokens", config.num_extra_query_tokens, nn.initializers.zeros_init()))
-        groups.append(tokens("subject_tokens", config.num_subject_tokens, TOKEN_INIT))
+        if config.num_subject_tokens:
+            groups.append(tokens("subject_tokens", config.num_subject_tokens, TOKEN_INIT))
         self.all_query_tokens = jnp.concatenate(groups)
 
     def encode_video(self, video: jax.Array) -> jax.Array:

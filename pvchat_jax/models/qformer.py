@@ -77,7 +77,7 @@ class QFormerAttention(nn.Module):
             outputs = attention_with_dropout(query, key, value, key_mask, keep)
         routing = None
         if self.routed:
-            routing = HeadRouter(config.num_routed_heads, config.remoh.init, name="head_router")(x)
+            routing = HeadRouter(config.num_routed_heads, config.remoh.init, config.router_top_k, name="head_router")(x)
             outputs = weigh_heads(outputs, routing, config.remoh)
         return outputs.reshape(x.shape[0], x.shape[1], config.width), routing
 

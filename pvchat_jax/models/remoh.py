@@ -1,4 +1,7 @@
-"""ReMoH: attention whose heads are shared or ReLU-routed per token (docs/reference.md section 2, "MoH layers")."""
+"""ReMoH: attention whose heads are shared or routed per token (docs/reference.md section 2, "MoH layers").
+
+Routed heads are gated by ReLU, as in the reference, or by the softmax and top-k of MoH.
+"""
 
 from typing import NamedTuple
 
@@ -11,6 +14,7 @@ from pvchat_jax.models.layers import Dense
 
 GATE_RANGE = (-1.0, 10.0)
 MIXING_RANGE = (-1.0, 1.0)
+NEAR_ZERO = nn.initializers.normal(1e-5)
 
 
 class Routing(NamedTuple):
@@ -18,7 +22,7 @@ class Routing(NamedTuple):
 
     Attributes:
       logits: float[B, T, R] before the clip, R routed heads.
-      gates: float[B, T, R] in [0, 10], 0 where the head is off.
+      gates: float[B, T, R] in [0, 10] (ReLU) or [0, R] (softmax), exactly 0 where the head is off.
       mixing: float[B, T, 2] softmax weights of the shared and the routed heads.
     """
 
@@ -27,11 +31,34 @@ class Routing(NamedTuple):
     mixing: jax.Array
 
 
+def relu_gates(logits: jax.Array) -> jax.Array:
+    """Gates of the reference, any number of them on: float[B, T, R] -> float[B, T, R] in [0, 10]."""
+    return nn.relu(jnp.clip(logits, *GATE_RANGE))
+
+
+def softmax_gates(logits: jax.Array, top_k: int) -> jax.Array:
+    """Gates of MoH (Jin et al., 2024): float[B, T, R] -> float[B, T, R] with `top_k` of each R above 0.
+
+    The probabilities are times R, so that an even router multiplies the heads that it keeps by 1, whatever R and
+    `top_k` are. MoH's code divides them by their sum over the kept heads instead and multiplies by `top_k`, which at
+    an even router is the same, but makes the one gate of `top_k=1` a constant without gradient. Ties go to the lower
+    index.
+    """
+    num_heads = logits.shape[-1]
+    _, chosen = jax.lax.top_k(logits, top_k)  # [B, T, top_k]
+    kept = jnp.sum(nn.one_hot(chosen, num_heads), axis=-2)  # [B, T, R]
+    return num_heads * nn.softmax(logits) * kept
+
+
 class HeadRouter(nn.Module):
-    """Decides from `float[B, T, D]` how much each routed head counts; always computed in float32."""
+    """Decides from `float[B, T, D]` how much each routed head counts; always computed in float32.
+
+    Gates are `relu_gates`, or with a number in `top_k` the `softmax_gates` of so many heads. Parameters are the same.
+    """
 
     num_routed_heads: int
     initialisation: str
+    top_k: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> Routing:
@@ -39,10 +66,12 @@ class HeadRouter(nn.Module):
         if self.initialisation == "identity":  # gate 1 and weights one half, whatever the input
             kernel_init, bias_init = nn.initializers.zeros_init(), nn.initializers.ones_init()
         else:
-            kernel_init, bias_init = nn.initializers.normal(1e-5), nn.initializers.zeros_init()
-        logits = Dense(self.num_routed_heads, ("embed", "router"), kernel_init=kernel_init, bias_init=bias_init, name="router")(x)
+            kernel_init, bias_init = NEAR_ZERO, nn.initializers.zeros_init()
+        # Equal logits would be a tie that sends every token to the same heads, so softmax routers never start with them.
+        router_init = kernel_init if self.top_k is None else NEAR_ZERO
+        logits = Dense(self.num_routed_heads, ("embed", "router"), kernel_init=router_init, bias_init=bias_init, name="router")(x)
         mixing = Dense(2, ("embed", None), use_bias=False, kernel_init=kernel_init, name="mixing")(x)
-        gates = nn.relu(jnp.clip(logits, *GATE_RANGE))
+        gates = relu_gates(logits) if self.top_k is None else softmax_gates(logits, self.top_k)
         return Routing(logits, gates, nn.softmax(jnp.clip(mixing, *MIXING_RANGE)))
 
 

@@ -1,4 +1,4 @@
-"""Statistics of the ReLU routers that the regularisers are functions of."""
+"""Statistics of the routers that the regularisers are functions of."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -24,11 +24,13 @@ class RoutingStatistics(NamedTuple):
       active_fraction: float32[M, R], share of gates above zero; carries no gradient.
       mean_gate: float32[M, R].
       soft_active_rate: float32[M], mean of sigmoid(slope * logit); differentiable where gates are clipped.
+      mean_probability: float32[M, R], mean of softmax(logits) over the heads, chosen or not.
     """
 
     active_fraction: jax.Array
     mean_gate: jax.Array
     soft_active_rate: jax.Array
+    mean_probability: jax.Array
 
     @property
     def active_rate(self) -> jax.Array:
@@ -45,7 +47,7 @@ def routing_statistics(routing: Mapping[str, Routing], modules: Sequence[str], s
       slope: factor on the logits inside the sigmoid.
     """
     if not modules:
-        return RoutingStatistics(jnp.zeros((0, 1)), jnp.zeros((0, 1)), jnp.zeros((0,)))
+        return RoutingStatistics(jnp.zeros((0, 1)), jnp.zeros((0, 1)), jnp.zeros((0,)), jnp.zeros((0, 1)))
     per_module = [_module_statistics(routing[name], slope) for name in modules]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_module)
 
@@ -58,4 +60,5 @@ def _module_statistics(routing: Routing, slope: float) -> RoutingStatistics:
         active_fraction=jax.lax.stop_gradient(jnp.mean((gates > 0).astype(jnp.float32), axis=rows)),
         mean_gate=jnp.mean(gates, axis=rows),
         soft_active_rate=jnp.mean(jax.nn.sigmoid(slope * logits)),
+        mean_probability=jnp.mean(jax.nn.softmax(logits), axis=rows),
     )

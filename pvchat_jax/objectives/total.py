@@ -6,6 +6,7 @@ import jax
 
 from pvchat_jax.config.schema import ObjectiveConfig
 from pvchat_jax.objectives.hae import hae_loss, next_hae_weight
+from pvchat_jax.objectives.load_balance import load_balance_loss
 from pvchat_jax.objectives.routing import RoutingStatistics
 from pvchat_jax.objectives.spr import SPRState, next_coefficient, spr_loss
 
@@ -18,9 +19,10 @@ class Regularisation(NamedTuple):
 
 
 def regularisation_loss(statistics: RoutingStatistics, spr: SPRState, config: ObjectiveConfig) -> tuple[jax.Array, Regularisation]:
-    """SPR and HAE summed over modules: float32[] loss with its parts and the next state.
+    """The regularisers summed over modules: float32[] loss with its parts and the next state.
 
-    Both adaptive numbers are updated before they are used, as in the reference, and carry no gradient.
+    MoH's `balance_loss` is a third part where `load_balance_weight` is not 0. Both adaptive numbers are updated before
+    they are used, as in the reference, and carry no gradient.
     """
     active_rate = jax.lax.stop_gradient(statistics.active_rate)
     updated = SPRState(
@@ -31,7 +33,9 @@ def regularisation_loss(statistics: RoutingStatistics, spr: SPRState, config: Ob
         "spr_loss": spr_loss(statistics, updated.coefficient, config),
         "hae_loss": hae_loss(statistics, updated.hae_weight, config),
     }
-    return parts["spr_loss"] + parts["hae_loss"], Regularisation(parts, updated)
+    if config.load_balance_weight:
+        parts["balance_loss"] = load_balance_loss(statistics, config)
+    return sum(parts.values()), Regularisation(parts, updated)
 
 
 def total_loss(
@@ -40,7 +44,8 @@ def total_loss(
     """Language-modelling loss plus regularisation, unweighted as in the reference.
 
     Returns:
-      float32[] loss, and parts `lm_loss`, `spr_loss`, `hae_loss` that add up to it with the next state.
+      float32[] loss, and parts `lm_loss`, `spr_loss`, `hae_loss` (with weight also `balance_loss`) that add up to it
+      with the next state.
     """
     router_loss, regularisation = regularisation_loss(statistics, spr, config)
     parts = {"lm_loss": lm_loss, **regularisation.parts}

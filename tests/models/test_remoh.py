@@ -1,4 +1,4 @@
-"""ReMoH attention against the original's module, and what the two initialisations do."""
+"""ReMoH attention against the original's module, what the two initialisations do, and the softmax router."""
 
 import dataclasses
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 
 from pvchat_jax.models.config import QFormerConfig, ReMoHConfig
 from pvchat_jax.models.qformer import QFormer, QFormerAttention
-from pvchat_jax.models.remoh import HeadRouter, Routing, weigh_heads
+from pvchat_jax.models.remoh import HeadRouter, Routing, softmax_gates, weigh_heads
 from tests.golden_sets import assert_close, load_npz
 from tests.random_params import random_params
 
@@ -138,3 +138,74 @@ def test_reference_start_silences_routed_heads_and_halves_shared_ones() -> None:
     weights = weigh_heads(jnp.ones((2, 4, 12, 1)), routing, CONFIG.remoh)[..., 0]
     np.testing.assert_allclose(weights[..., :8], 0.5, atol=1e-3)
     np.testing.assert_allclose(weights[..., 8:], 0.0, atol=1e-3)
+
+
+LOGITS = np.random.default_rng(2).normal(size=(2, 5, 4)).astype(np.float32)
+PROBABILITIES = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+
+
+@pytest.mark.parametrize("top_k", [1, 3, 4])
+def test_softmax_gates_are_scaled_probabilities_of_the_top_k_and_exactly_0_elsewhere(top_k: int) -> None:
+    gates = np.asarray(softmax_gates(LOGITS, top_k))
+    kept = np.sort(LOGITS, axis=-1)[..., -top_k, None] <= LOGITS
+    assert kept.sum(-1).min() == kept.sum(-1).max() == top_k
+    assert_close(gates[kept], 4 * PROBABILITIES[kept], 1e-6)
+    assert not gates[~kept].any()
+
+
+def test_even_softmax_router_keeps_heads_at_weight_1() -> None:
+    np.testing.assert_array_equal(softmax_gates(np.zeros((1, 2, 4), np.float32), 2), [[[1, 1, 0, 0]] * 2])
+
+
+def test_gradient_of_a_kept_gate_is_the_softmax_s() -> None:
+    best = LOGITS[0, 0].argmax()
+    gradient = jax.grad(lambda logits: softmax_gates(logits, 1)[0, 0, best])(LOGITS)
+    probabilities = PROBABILITIES[0, 0]
+    expected = np.zeros_like(LOGITS)
+    expected[0, 0] = 4 * probabilities[best] * ((np.arange(4) == best) - probabilities)
+    assert_close(gradient, expected, 1e-6)
+
+
+@pytest.mark.parametrize("init", ["identity", "reference"])
+def test_softmax_router_starts_with_the_heads_of_each_token_at_the_shared_heads_weight(init: str) -> None:
+    x = np.random.default_rng(0).normal(size=(2, 16, 48)).astype(np.float32)
+    remoh = ReMoHConfig(num_shared_heads=8, init=init, router="softmax")
+    config = dataclasses.replace(CONFIG, remoh=remoh)
+    router = HeadRouter(config.num_routed_heads, init, config.router_top_k)
+    routing = router.apply({"params": nn.unbox(router.init(jax.random.key(0), x)["params"])}, x)
+    weights = np.asarray(weigh_heads(jnp.ones((2, 16, 12, 1)), routing, remoh)[..., 0])
+    weight = 1.0 if init == "identity" else 0.5
+    kept = weights[..., 8:] > 0
+    np.testing.assert_array_equal(kept.sum(-1), 2)
+    assert kept.any((0, 1)).all()  # not the same two heads for every token
+    np.testing.assert_allclose(weights[..., :8], weight, atol=1e-3)
+    np.testing.assert_allclose(weights[..., 8:][kept], weight, atol=1e-3)
+
+
+def test_softmax_attention_differs_from_relu_by_its_gates_alone() -> None:
+    params, inputs = _tree("self/weights"), _inputs("self")
+    config = dataclasses.replace(CONFIG, remoh=dataclasses.replace(CONFIG.remoh, router="softmax", top_k=3))
+    outputs = {}
+    for each in (CONFIG, config):
+        attention = QFormerAttention(each, True, 0.0, True, "xla", jnp.float32)
+        outputs[each.remoh.router] = jax.jit(attention.apply)({"params": params}, *inputs)
+    (relu_output, relu), (output, routing) = outputs["relu"], outputs["softmax"]
+    np.testing.assert_array_equal(routing.logits, relu.logits)
+    np.testing.assert_array_equal(routing.mixing, relu.mixing)
+    assert_close(routing.gates, softmax_gates(relu.logits, 3), 1e-6)
+    assert np.abs(output - relu_output).max() > 1e-2
+
+
+def test_softmax_routers_keep_half_of_the_routed_heads_unless_told() -> None:
+    def top_k(num_heads: int, **remoh: object) -> int | None:
+        return QFormerConfig(width=48, num_heads=num_heads, remoh=ReMoHConfig(num_shared_heads=0, **remoh)).router_top_k
+
+    assert (top_k(4, router="softmax"), top_k(3, router="softmax"), top_k(1, router="softmax")) == (2, 1, 1)
+    assert top_k(4, router="softmax", top_k=4) == 4
+    assert top_k(4) is None
+
+
+@pytest.mark.parametrize(("remoh", "message"), [({"router": "topk"}, "remoh.router"), ({"top_k": 0}, "top_k"), ({"top_k": 5}, "top_k")])
+def test_impossible_routers_are_refused(remoh: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        QFormerConfig(remoh=ReMoHConfig(num_shared_heads=8, **remoh))

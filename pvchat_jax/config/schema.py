@@ -31,6 +31,10 @@ class DataConfig:
       num_frames: frames sampled from each video; 1 trains on single frames.
       random_frames: draw each frame from its part of the video anew in every pass; otherwise always the same ones,
         as in the original. Evaluation never draws.
+      cache_features: encode every video once before training and train on the stored features, which needs a vision
+        encoder that does not train (optimizer.vision_upper and optimizer.base 0); see training/feature_cache.py.
+      feature_draws: with `cache_features` and `random_frames`, draws of frames that are stored of each video and take
+        turns from pass to pass.
       tile_grid: (columns, rows) of local tiles; (1, 1) means one global view and no tiles.
       questions_per_video: rows that share one decoded video in a batch.
       text_buckets: allowed lengths of a text row; the smallest that fits the whole dataset is used.
@@ -43,6 +47,8 @@ class DataConfig:
     question_types: tuple[str, ...] = QUESTION_TYPES
     num_frames: int = 8
     random_frames: bool = False
+    cache_features: bool = False
+    feature_draws: int = 1
     image_size: int = 224
     tile_grid: tuple[int, int] = (2, 1)
     batch_size: int = 16
@@ -60,11 +66,16 @@ class DataConfig:
         unknown = sorted(set(self.question_types) - set(QUESTION_TYPES))
         _require(not unknown, f"data.question_types has unknown {unknown}; known are {QUESTION_TYPES}")
         _require(self.prompt_style in PROMPT_STYLES, f"data.prompt_style '{self.prompt_style}' is not one of {PROMPT_STYLES}")
-        for field in ("num_frames", "image_size", "batch_size", "questions_per_video"):
+        for field in ("num_frames", "feature_draws", "image_size", "batch_size", "questions_per_video"):
             _require(getattr(self, field) >= 1, f"data.{field} must be at least 1, not {getattr(self, field)}")
         _require(len(self.tile_grid) == 2 and min(self.tile_grid) >= 1, f"data.tile_grid {self.tile_grid} is not (columns, rows)")
         _require(list(self.text_buckets) == sorted(self.text_buckets), f"data.text_buckets {self.text_buckets} are not ascending")
         _require(self.subject.strip() == self.subject and self.subject != "", "data.subject is empty or has outer spaces")
+
+    @property
+    def draws_per_video(self) -> int:
+        """Rows of features that are stored of a video."""
+        return self.feature_draws if self.random_frames else 1
 
     @property
     def num_clips(self) -> int:

@@ -4,11 +4,14 @@ Everything follows from the seed and the number of videos already used, so the s
 one number: it fits any number of processes, workers, or batch size.
 
     order of videos (endless, both classes in turn) -> this process's share -> decoded, with its questions -> batch
+
+With `data.cache_features` a video's stored features (training/feature_cache.py) take the place of decoding it.
 """
 
 import dataclasses
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import grain
@@ -129,7 +132,13 @@ def _fitting_bucket(data: DataConfig, records: Iterable[Record], rows: dict[Ques
 
 
 def make_train_iterator(
-    config: TrainConfig, records: Iterable[Record], tokenizer: SubjectTokenizer, *, process_index: int, process_count: int
+    config: TrainConfig,
+    records: Iterable[Record],
+    tokenizer: SubjectTokenizer,
+    *,
+    process_index: int,
+    process_count: int,
+    features: Path | None = None,
 ) -> "BatchIterator":
     """Endless training batches of this process.
 
@@ -138,10 +147,13 @@ def make_train_iterator(
       records: with absolute video paths, the same on all processes; see `probe_videos` for unreadable ones.
       tokenizer: knows the subjects of the records.
       process_index: 0 <= process_index < process_count.
+      features: file with float16[R * data.draws_per_video, N, L, D], the features of the R records that
+        `select_records` leaves, in the rows that `feature_row` tells; read from the first `next` on.
 
     Returns:
       An iterator of {video float32[B, N, T, H, W, 3], input_ids int32[B, K, S], attention_mask bool[B, K, S],
-      labels int32[B, K, S], video_mask bool[B, K, S], present bool[B]} where B = data.batch_size / process_count.
+      labels int32[B, K, S], video_mask bool[B, K, S], present bool[B]} where B = data.batch_size / process_count;
+      `features` float16[B, N, L, D] take the place of `video` where their file is given.
       Joined in the order of the processes, the batches of one step are the same for any number of processes.
 
     Raises:
@@ -155,7 +167,7 @@ def make_train_iterator(
     length = _fitting_bucket(config.data, selected, rows)
     padded_rows = {question: pad_row(row, length) for question, row in rows.items()}
     order = _video_order(config.data, [record.present for record in selected])
-    load = _LoadVideo(config.data, tuple(selected), padded_rows)
+    load = _LoadVideo(config.data, tuple(selected), padded_rows, features)
     return BatchIterator(order, load, config.data, process_index, process_count)
 
 
@@ -217,23 +229,41 @@ def question_indices(num_questions: int, per_pass: int, video_pass: VideoPass, s
     return order[(position * per_pass + np.arange(per_pass)) % num_questions]
 
 
+def read_clips(data: DataConfig, record: Record, video_pass: VideoPass) -> np.ndarray:
+    """What the vision encoder sees of a video in a pass: float32[N, T, H, W, 3].
+
+    Raises:
+      UserError: the video cannot be decoded.
+    """
+    rng = np.random.default_rng((data.seed, *video_pass, _FRAMES_STREAM)) if data.random_frames else None
+    frames = read_frames(record.video, data.num_frames, rng).frames
+    return preprocess_frames(frames, data.image_size, data.tile_grid)
+
+
+def feature_row(data: DataConfig, video_pass: VideoPass) -> int:
+    """Row of the stored features that a pass uses; those are of the frames that the pass would draw while it has its own row."""
+    return video_pass.record * data.draws_per_video + video_pass.number % data.draws_per_video
+
+
 @dataclasses.dataclass(frozen=True)
 class _LoadVideo(grain.transforms.Map):
-    """Decodes a video once and adds the text rows that go with it in this pass."""
+    """Decodes a video once, or reads its features, and adds the text rows that go with it in this pass."""
 
     data: DataConfig
     records: tuple[Record, ...] = dataclasses.field(repr=False)  # Grain names its steps by their repr, again and again
     rows: dict[Question, TextRow] = dataclasses.field(repr=False)
+    features: Path | None  # opened anew for each video: a memory map would travel to workers as a copy of the whole file
 
     def map(self, element: VideoPass) -> Batch:
         data, record = self.data, self.records[element.record]
-        rng = np.random.default_rng((data.seed, *element, _FRAMES_STREAM)) if data.random_frames else None
-        frames = read_frames(record.video, data.num_frames, rng).frames
-        video = preprocess_frames(frames, data.image_size, data.tile_grid)
+        if self.features is None:
+            visual = {"video": read_clips(data, record, element)}
+        else:
+            visual = {"features": np.array(np.load(self.features, mmap_mode="r")[feature_row(data, element)])}
         chosen = question_indices(len(record.questions), data.questions_per_video, element, data.seed)
         rows = [self.rows[record.questions[index]] for index in chosen]
         text = TextRow(*(np.stack(arrays) for arrays in zip(*rows, strict=True)))
-        return {"video": video, **text._asdict(), "present": np.bool_(record.present)}
+        return {**visual, **text._asdict(), "present": np.bool_(record.present)}
 
 
 class BatchIterator(grain.DatasetIterator[Batch]):

@@ -22,9 +22,11 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.sharding import make_mesh
 from pvchat_jax.training.checkpoint import Checkpoints
+from pvchat_jax.training.feature_cache import cache_features, check_cacheable, feature_file
 from pvchat_jax.training.initialise import initialise
 from pvchat_jax.training.loop import Outputs, train
 from pvchat_jax.training.metrics import MetricsWriter, ProgressReport
+from pvchat_jax.training.partition import join_params
 from pvchat_jax.training.step import make_train_step
 from pvchat_jax.training.summary import describe_end, print_start
 
@@ -52,15 +54,17 @@ def train_run(config: TrainConfig) -> Path:
     console = Console(quiet=not is_first)
     say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     check_output_dir(config)
+    check_cacheable(config)
     say("reading the records and preparing the model")
     data = load_data(config)
     mesh = make_mesh(config.mesh)
     model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
     step_fn = make_train_step(model, config, mesh)
     process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-    iterator = make_train_iterator(config, data.records, data.tokenizer, **process)
-
     output = Path(config.output_dir)
+    features = feature_file(output) if config.data.cache_features else None
+    iterator = make_train_iterator(config, data.records, data.tokenizer, **process, features=features)
+
     checkpoints = Checkpoints(output / CHECKPOINTS, keep=config.checkpoint.keep, report=say)
     must_match = {"batch size": config.data.batch_size, "number of hosts": jax.process_count(), "records": describe_records(config, data)}
     start = initialise(config, model, mesh, checkpoints, iterator, must_match)
@@ -69,6 +73,8 @@ def train_run(config: TrainConfig) -> Path:
     meta = {"must_match": must_match, "init_from_steps": start.init_from_steps, "versions": package_versions()}
     if is_first:
         write_config(config)
+    if features is not None:
+        cache_features(config, model, join_params(start.state.trainable, start.frozen), data.records, mesh, console)
     metrics = MetricsWriter(output, done + 1) if is_first else None
     progress = ProgressReport(console, done, config.num_steps)
     try:

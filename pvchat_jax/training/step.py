@@ -46,10 +46,9 @@ class Outcome(NamedTuple):
     tokens: TokenSums
 
 
-def dropout_key(seed: int, step: jax.Array) -> jax.Array:
-    """Key of a step, from the run's seed, the stream's name and the step; nothing random is kept in the state."""
-    stream = jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"dropout"))
-    return jax.random.fold_in(stream, step)
+def dropout_stream(seed: int) -> jax.Array:
+    """Key that follows from the run's seed and the stream's name; that of a step follows from it and the step."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(b"dropout"))
 
 
 def forward(
@@ -58,18 +57,21 @@ def forward(
     """Model outputs reduced to what the loss needs, with dropout.
 
     Args:
-      batch: video float[B, N, T, H, W, 3]; input_ids, attention_mask, labels, video_mask [B, K, S].
+      batch: video float[B, N, T, H, W, 3], or features float16[B, N, L, D] of it; input_ids, attention_mask, labels,
+        video_mask [B, K, S].
       key: of the `dropout` stream.
       model: object with `apply` as of `pvchat_jax.models.pvchat.PVChat`.
     """
+    cached = {"features": batch["features"].astype(config.compute_dtype)} if "features" in batch else {}
     output = model.apply(
         {"params": join_params(trainable, frozen)},
-        batch["video"],
+        None if cached else batch["video"],
         batch["input_ids"],
         batch["attention_mask"],
         batch["video_mask"],
         deterministic=False,
         rngs={"dropout": key},
+        **cached,
     )
     modules = config.model.qformer.routed_modules
     return token_sums(output.logits, batch["labels"]), routing_statistics(output.routing, modules, config.objective.hae_slope)
@@ -149,6 +151,7 @@ def train_step(
     state: TrainState,
     frozen: Params,
     batch: Batch,
+    stream: jax.Array,
     *,
     model: Any,
     optimizer: optax.GradientTransformation,
@@ -159,12 +162,16 @@ def train_step(
     A loss or gradient that is not finite leaves everything but the step as it was and reports `finite` 0;
     the optimizer's own counters then lag behind the step by one.
 
+    Args:
+      stream: `dropout_stream` of the run. It is data, so that runs which differ in nothing but their seed share one
+        compiled program, and with it one entry of JAX's persistent cache.
+
     Returns:
       The next state and float32[] metrics: loss, lm_loss, spr_loss, hae_loss, active_rate and spr_coefficient
       (means over routed modules), grad_norm (before clipping), token_accuracy, num_target_tokens, finite,
       learning_rate (of the first group that trains).
     """
-    key = dropout_key(config.seed, state.step)
+    key = jax.random.fold_in(stream, state.step)
     gradients_of = whole_batch_gradients if config.optimizer.gradient_accumulation == 1 else accumulated_gradients
     gradients, outcome = gradients_of(state.trainable, frozen, batch, state.spr, key, model=model, config=config)
     updates, opt_state = optimizer.update(gradients, state.opt_state, state.trainable)
@@ -218,6 +225,8 @@ def make_train_step(model: Any, config: TrainConfig, mesh: Mesh) -> Callable[[Tr
       UserError: `data.batch_size` does not divide over the mesh and the micro-batches.
     """
     check_batch_size(config.data.batch_size, mesh, config.optimizer.gradient_accumulation)
+    # compiled, so that every process makes its own part of an array that spans processes
+    stream = jax.jit(functools.partial(dropout_stream, config.seed), out_shardings=replicated(mesh))()
     compiled: Callable[..., Any] | None = None
 
     def step(state: TrainState, frozen: Params, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -225,6 +234,6 @@ def make_train_step(model: Any, config: TrainConfig, mesh: Mesh) -> Callable[[Tr
         if compiled is None:
             compiled = jit_train_step(model, config, mesh, state)
         with mesh_context(mesh):
-            return compiled(state, frozen, batch)
+            return compiled(state, frozen, batch, stream)
 
     return step

@@ -76,6 +76,8 @@ def _rows(config: TrainConfig, mesh: jax.sharding.Mesh, start: Start, records: S
         f"{data.batch_size} videos x {_plural(data.questions_per_video, 'question')} of {text_length} tokens, "
         f"{_plural(data.num_clips, 'clip')} x {_plural(data.num_frames, 'frame')} of {data.image_size} px"
     )
+    if data.cache_features:
+        rows["features"] = f"encoded before training, {_plural(data.draws_per_video, 'draw')} of frames per video, kept in float16"
     present = sum(record.present for record in records)
     rows["videos"] = f"{len(records)}: {present} with {data.subject}, {len(records) - present} without"
     rows["questions"] = _describe_questions(question_counts(records))

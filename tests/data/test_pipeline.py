@@ -18,9 +18,11 @@ from pvchat_jax.data.conversation import build_training_row, pad_row
 from pvchat_jax.data.pipeline import (
     BatchIterator,
     VideoPass,
+    feature_row,
     make_train_iterator,
     probe_videos,
     question_indices,
+    read_clips,
     select_records,
     text_length,
 )
@@ -167,6 +169,43 @@ def test_random_frames_are_new_in_every_pass_and_follow_from_the_seed(records: l
     pictures, again = pictures_of_last_video(), pictures_of_last_video()
     np.testing.assert_array_equal(pictures, again)
     assert any(np.abs(picture - pictures[0]).max() > 0.1 for picture in pictures[1:])
+
+
+@pytest.mark.parametrize(("random_frames", "num_workers"), [(False, 0), (True, 0), (True, 1)])
+def test_stored_features_come_in_the_place_of_their_videos(
+    records: list[Record], tmp_path: Path, random_frames: bool, num_workers: int
+) -> None:
+    settings = {"num_frames": 1, "random_frames": random_frames, "feature_draws": 3}
+    config = make_config(**settings)
+    draws = config.data.draws_per_video
+    assert draws == (3 if random_frames else 1)
+    passes = [VideoPass(*divmod(row, draws)) for row in range(len(records) * draws)]
+    stored = np.stack([read_clips(config.data, records[element.record], element).mean(axis=(2, 3)) for element in passes])
+    np.save(tmp_path / "features.npy", stored.astype(np.float16))
+    from_video = iterate(config, records)
+    from_features = make_train_iterator(
+        make_config(**settings, num_workers=num_workers),
+        records,
+        LetterTokenizer(),
+        process_index=0,
+        process_count=1,
+        features=tmp_path / "features.npy",
+    )
+    next(from_video), next(from_features)
+    from_features.set_state(from_video.get_state())
+    for _ in range(3):  # no video has a fourth pass yet, which would use its first draw again
+        video, features = next(from_video), next(from_features)
+        assert features["features"].dtype == np.float16
+        pixels, stored_pixels = video.pop("video"), features.pop("features")
+        np.testing.assert_allclose(stored_pixels, pixels.mean(axis=(3, 4)), atol=2e-3)
+        assert_same(features, video)
+    from_features.close()
+
+
+def test_draws_take_turns_from_pass_to_pass() -> None:
+    data = make_config(random_frames=True, feature_draws=3).data
+    assert [feature_row(data, VideoPass(2, number)) for number in range(5)] == [6, 7, 8, 6, 7]
+    assert feature_row(dataclasses.replace(data, random_frames=False), VideoPass(2, 4)) == 2
 
 
 def test_half_of_every_batch_shows_the_subject_and_no_video_waits(records: list[Record]) -> None:

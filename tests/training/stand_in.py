@@ -72,13 +72,22 @@ class StandIn:
             },
         }
 
-    def apply(self, variables, video, input_ids, attention_mask, video_mask, *, deterministic: bool, rngs) -> Output:
-        """The call of `PVChat.apply` that a training step makes."""
-        self.num_traces += 1
-        params = variables["params"]
-        x = video.reshape(-1, *video.shape[2:]).mean(axis=(2, 3))  # [B * N, T, 3]
+    def apply(self, variables, video, *text, method: str = "__call__", **settings) -> Any:
+        """The calls of `PVChat.apply` that training makes: a step's, and `encode_video`."""
+        if method == "encode_video":
+            return self._encode_video(variables["params"]["vision_encoder"], video)
+        return self._call(variables["params"], video, *text, **settings)
+
+    def _encode_video(self, params: dict[str, Any], video: jax.Array) -> jax.Array:
+        x = video.mean(axis=(3, 4))  # [B, N, T, 3]
         for blocks in ("lower_blocks", "upper_blocks"):
-            x = jnp.tanh(x @ params["vision_encoder"][blocks]["kernel"])
+            x = jnp.tanh(x @ params[blocks]["kernel"])
+        return x
+
+    def _call(self, params, video, input_ids, attention_mask, video_mask, *, deterministic: bool, rngs, features=None) -> Output:
+        self.num_traces += 1
+        features = self._encode_video(params["vision_encoder"], video) if features is None else features
+        x = features.reshape(-1, *features.shape[2:])
         x = x + params["subject_tokens"].mean(axis=0)
         if self.dropout and not deterministic:
             x = x * _keep(rngs["dropout"], x.shape, self.dropout)
@@ -89,7 +98,7 @@ class StandIn:
             module = params["qformer"][f"layer_{layer}"][f"{kind}_attention"]
             routing[name] = self._route(module["head_router"], x)
             x = x + jnp.tanh(routing[name].mixing[..., 1:] * routing[name].gates @ module["output"]["kernel"])
-        visual = x.reshape(video.shape[0], -1, WIDTH).mean(axis=1) @ params["project_up"]["kernel"]  # [B, H]
+        visual = x.reshape(features.shape[0], -1, WIDTH).mean(axis=1) @ params["project_up"]["kernel"]  # [B, H]
         return Output(self._decode(params["language_model"], visual, input_ids, attention_mask, video_mask), routing)
 
     def _route(self, params: dict[str, Any], x: jax.Array) -> Routing:

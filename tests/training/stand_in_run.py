@@ -53,12 +53,16 @@ def stand_in_model() -> Iterator[None]:
         yield
 
 
+def params_of(config: TrainConfig, mesh: jax.sharding.Mesh, seed: int) -> dict:
+    """All parameters of the stand-in, placed on `mesh`."""
+    boxed = init_boxed(StandIn(), config.model, jax.random.key(seed))
+    return jax.device_put(meta.unbox(boxed), param_shardings(boxed, mesh))
+
+
 def make_state(config: TrainConfig, seed: int = 0) -> tuple[TrainState, dict, jax.sharding.Mesh]:
     """State before the first step, frozen parameters and the mesh."""
     mesh = make_mesh(config.mesh, jax.devices()[:1])
-    boxed = init_boxed(StandIn(), config.model, jax.random.key(seed))
-    params = jax.device_put(meta.unbox(boxed), param_shardings(boxed, mesh))
-    trainable, frozen = split_params(params, trainable_groups(config.optimizer))
+    trainable, frozen = split_params(params_of(config, mesh, seed), trainable_groups(config.optimizer))
     return create_train_state(trainable, config, mesh), frozen, mesh
 
 

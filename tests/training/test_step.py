@@ -19,10 +19,10 @@ from pvchat_jax.config.schema import MeshConfig, ObjectiveConfig, TrainConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.objectives.language_modelling import TokenSums, mean_loss
 from pvchat_jax.objectives.total import total_loss
-from pvchat_jax.sharding import make_mesh, param_shardings, put_batch, replicated
+from pvchat_jax.sharding import make_mesh, mesh_context, param_shardings, put_batch, replicated
 from pvchat_jax.training.partition import split_params, trainable_groups
 from pvchat_jax.training.state import TrainState, create_train_state
-from pvchat_jax.training.step import accumulated_gradients, forward, make_train_step, split_micro_batches
+from pvchat_jax.training.step import accumulated_gradients, dropout_stream, forward, jit_train_step, make_train_step, split_micro_batches
 from tests.training.stand_in import BATCH, MODULES, Output, StandIn, make_batch, make_config
 
 MESHES = {1: make_mesh(MeshConfig(data=1)), 8: make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))}
@@ -205,20 +205,39 @@ class KeyProbe:
         return Output(jnp.broadcast_to(logits, (*input_ids.shape, *logits.shape)), {})
 
 
+def probe_config(seed: int) -> TrainConfig:
+    config = make_config(seed=seed)
+    without_routers = dataclasses.replace(config.model.qformer, num_layers=1)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, qformer=without_routers))
+
+
+def probe_state(config: TrainConfig) -> TrainState:
+    trainable = jax.device_put({"subject_tokens": np.zeros(14, np.float32)}, replicated(MESHES[1]))
+    return create_train_state(trainable, config, MESHES[1])
+
+
 def test_dropout_follows_from_seed_and_step():
-    sizes = make_config().model
-    without_routers = dataclasses.replace(sizes, qformer=dataclasses.replace(sizes.qformer, num_layers=1))
     batch, losses = put_batch(make_batch(0), MESHES[1]), []
     for seed in (0, 1):
-        config = dataclasses.replace(make_config(seed=seed), model=without_routers)
+        config = probe_config(seed)
         step = make_train_step(KeyProbe(), config, MESHES[1])
         for first_step in (0, 1, 0):
-            trainable = jax.device_put({"subject_tokens": np.zeros(14, np.float32)}, replicated(MESHES[1]))
-            state = create_train_state(trainable, config, MESHES[1])
+            state = probe_state(config)
             _, metrics = step(state._replace(step=state.step + first_step), {}, batch)
             losses.append(float(metrics["loss"]))
     assert losses[0] == losses[2] and losses[3] == losses[5]
     assert len(set(losses)) == 4
+
+
+def test_runs_that_differ_in_their_seed_share_one_program():
+    """So the second of them finds the first one's in JAX's persistent cache."""
+    programs = set()
+    for seed in (0, 1):
+        state, batch = probe_state(probe_config(seed)), put_batch(make_batch(0), MESHES[1])
+        with mesh_context(MESHES[1]):
+            lowered = jit_train_step(KeyProbe(), probe_config(seed), MESHES[1], state).lower(state, {}, batch, dropout_stream(seed))
+        programs.add(lowered.as_text())
+    assert len(programs) == 1
 
 
 def test_micro_batches_hold_every_row_once():

@@ -16,8 +16,8 @@ from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.config.schema import MeshConfig
 from pvchat_jax.data.records import load_records
 from pvchat_jax.errors import UserError, exit_on_user_error
-from pvchat_jax.evaluation.curves import Curve, read_curves
-from pvchat_jax.evaluation.html_report import CURVE_KEYS, write_html
+from pvchat_jax.evaluation.curves import StageCurves, curve_keys, read_curves
+from pvchat_jax.evaluation.html_report import write_html
 from pvchat_jax.evaluation.report import Evaluation, print_summary, write_json
 from pvchat_jax.evaluation.scores import score_answers
 from pvchat_jax.evaluation.selection import choose_records
@@ -31,7 +31,7 @@ always saying no and always giving the most common answer would score.
 
 It prints the scores and writes two files:
   evaluation.json  scores, and every answer with its verdict
-  report.html      one page with tables, training curves, and right and wrong examples; it needs no network
+  report.html      one page with tables, curves, active heads, and right and wrong examples; it needs no network
 
 Videos that cannot be read are listed and left out. Runs on one device.
 """
@@ -96,7 +96,7 @@ def evaluate_run(run: Path, records_file: Path, out: Path, *, limit: int | None 
     from pvchat_jax.training.initialise import load_run
 
     loaded = load_run(run, make_mesh(MeshConfig(data=1), jax.devices()[:1]))
-    answers, set_aside = answer_records(loaded.model, loaded.params, loaded.tokenizer, loaded.config, records, console)
+    answers, set_aside, activity = answer_records(loaded.model, loaded.params, loaded.tokenizer, loaded.config, records, console)
     if not answers:
         raise UserError(f"none of the {len(records)} videos of {records_file} could be read; the first: {set_aside[0].reason}")
     evaluation = Evaluation(
@@ -109,23 +109,25 @@ def evaluate_run(run: Path, records_file: Path, out: Path, *, limit: int | None 
         scores=score_answers(answers),
         answers=answers,
         set_aside=set_aside,
+        activity=activity,
     )
     write_json(out / JSON_FILE, evaluation)
     write_html(out / HTML_FILE, evaluation, training_curves(run))
     return evaluation
 
 
-def training_curves(run: Path) -> dict[str, Sequence[Curve]]:
+def training_curves(run: Path) -> list[StageCurves]:
     """Curves of the run and of those that it started from, the earliest first."""
     from pvchat_jax.training.metrics import METRICS_FILE
 
-    stages: dict[str, Sequence[Curve]] = {}
+    stages: list[StageCurves] = []
     directory = str(run)
     while directory:
         config = read_config(directory)
         title = f"Stage {config.stage}"
-        title = f"{title} in {directory}" if title in stages else title
-        stages = {title: read_curves(Path(directory) / METRICS_FILE, CURVE_KEYS)} | stages
+        title = f"{title} in {directory}" if title in [stage.title for stage in stages] else title
+        curves = read_curves(Path(directory) / METRICS_FILE, curve_keys(config.model.qformer.routed_modules))
+        stages.insert(0, StageCurves(title=title, curves=curves, target_active_rate=config.objective.target_active_rate))
         directory = config.init_from
     return stages
 

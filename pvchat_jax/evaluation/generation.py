@@ -22,12 +22,21 @@ from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.tokenizer import SubjectTokenizer
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
+from pvchat_jax.evaluation.activity import ActivityMeter, HeadActivity
 from pvchat_jax.evaluation.scores import Answer, SetAside
 
 _VIDEOS_PER_BATCH = 4
 _MAX_QUESTIONS_PER_BATCH = 8
 _SPARE_TOKENS = 8
 _LENGTH_MULTIPLE = 16
+
+
+class Answered(NamedTuple):
+    """Answers in the order of records and questions, the videos that could not be read, and the heads that were on in the others."""
+
+    answers: list[Answer]
+    set_aside: list[SetAside]
+    activity: HeadActivity
 
 
 class Decoded(NamedTuple):
@@ -59,7 +68,7 @@ def answer_records(
     config: TrainConfig,
     records: Sequence[Record],
     console: Console | None = None,
-) -> tuple[list[Answer], list[SetAside]]:
+) -> Answered:
     """Asks the model every question of `records`.
 
     Args:
@@ -68,14 +77,13 @@ def answer_records(
       config: how the model was trained; gives frames, tiles and the layout of the prompt.
       records: with absolute paths of videos, all about `config.data.subject`.
       console: where a progress bar with the remaining time is shown; None shows none.
-
-    Returns:
-      Answers in the order of records and questions, and the videos that could not be read.
     """
     set_aside: list[SetAside] = []
     answers: list[Answer] = []
+    meter = ActivityMeter()
+    num_shared_heads = config.model.qformer.remoh.num_shared_heads
     if not records:
-        return answers, set_aside
+        return Answered(answers, set_aside, meter.activity(num_shared_heads))
     questions = [question for record in records for question in record.questions]
     prompts = {question: _row(build_prompt_row, tokenizer, config, question) for question in set(questions)}
     budget = max(len(_answer_tokens(tokenizer, config, question, question.answer)) for question in set(questions)) + _SPARE_TOKENS
@@ -83,12 +91,14 @@ def answer_records(
     num_questions = min(max(len(record.questions) for record in records), _MAX_QUESTIONS_PER_BATCH)
     yes_id, no_id = (int(_answer_tokens(tokenizer, config, questions[0], word)[0]) for word in ("Yes", "No"))
     encode = jax.jit(lambda params, video: model.apply({"params": params}, video, method="encode_video"))
+    measure = make_gate_meter(model)
     decode = make_decoder(model, max_new_tokens=budget, eos_id=tokenizer.eos_id, yes_id=yes_id, no_id=no_id)
     with _progress(console) as progress:
         bar = progress.add_task("answering", total=len(records))
         asked = _read_videos(records, prompts, config, set_aside, lambda: progress.advance(bar))
         while group := list(itertools.islice(asked, _VIDEOS_PER_BATCH)):
             features = encode(params, np.stack([item.video for item in _fill(group, _VIDEOS_PER_BATCH)]))
+            shares = {module: np.asarray(share) for module, share in measure(params, features).items()}
             decoded = [
                 decode(params, features, *_stack_rows(group, start, num_questions, length))
                 for start in range(0, max(len(item.rows) for item in group), num_questions)
@@ -96,9 +106,26 @@ def answer_records(
             tokens = np.concatenate([np.asarray(part.tokens) for part in decoded], axis=1)
             log_odds = np.concatenate([np.asarray(part.log_odds) for part in decoded], axis=1)
             for index, item in enumerate(group):
+                meter.add({module: share[index] for module, share in shares.items()}, present=item.record.present)
                 answers.extend(_to_answers(item.record, tokens[index], log_odds[index], tokenizer, has_odds=yes_id != no_id))
             progress.advance(bar, len(group))
-    return answers, set_aside
+    return Answered(answers, set_aside, meter.activity(num_shared_heads))
+
+
+def make_gate_meter(model: Any) -> Callable[..., dict[str, jax.Array]]:
+    """A jitted function `(params, features float[B, N, L, D]) -> {routed module: float32[B, R]}`.
+
+    The values are the shares of a video's (clip, token) pairs whose gate is above zero, for each routed head.
+    """
+
+    def measure(params: Any, features: jax.Array) -> dict[str, jax.Array]:
+        routing = model.apply({"params": params}, features, method="query").routing
+        return {
+            module: jnp.mean(routed.gates.reshape(features.shape[0], -1, routed.gates.shape[-1]) > 0, axis=1)
+            for module, routed in routing.items()
+        }
+
+    return jax.jit(measure)
 
 
 def make_decoder(model: Any, *, max_new_tokens: int, eos_id: int, yes_id: int, no_id: int) -> Callable[..., Decoded]:
@@ -209,7 +236,14 @@ def _to_answers(
             gold=question.answer,
             answer=text,
             log_odds=round(float(odds), 4) if is_scored else None,
+            grade=_grade(record),
         )
+
+
+def _grade(record: Record) -> int | None:
+    """In how many attributes a look-alike differs from the subject, where the record's truth lists them."""
+    differences = record.truth.get("differences")
+    return len(differences) if record.role == "hard_negative" and isinstance(differences, list) and differences else None
 
 
 def _progress(console: Console | None) -> Progress:

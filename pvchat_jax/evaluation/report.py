@@ -5,7 +5,7 @@ The page with pictures is in html_report.py.
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import rich.box
@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pvchat_jax.evaluation.activity import HeadActivity
+from pvchat_jax.evaluation.calibration import Calibration, calibrate
 from pvchat_jax.evaluation.presence import parse_presence
 from pvchat_jax.evaluation.scores import Answer, ExistenceScores, Scores, SetAside, is_right
 from pvchat_jax.files import write_atomically
 
+THIS_MODEL = "this model"
 _FORMAT = 1
 
 
@@ -27,6 +30,9 @@ class Evaluation:
     Attributes:
       run: output directory of the training run. records: file of the questions.
       model: name of the model's preset. step: optimiser steps that were taken.
+      systems: scores of other systems on the same records by name, such as `base` or `question_only`, shown beside this model's.
+      threshold: calibrated log-odds, in nats, above which "present" should be said; None if none was calibrated.
+      activity: heads that were on; None if that was not measured.
     """
 
     run: str
@@ -38,16 +44,32 @@ class Evaluation:
     scores: Scores
     answers: Sequence[Answer]
     set_aside: Sequence[SetAside]
+    systems: Mapping[str, Scores] = dataclasses.field(default_factory=dict)
+    threshold: float | None = None
+    activity: HeadActivity | None = None
 
 
 def write_json(path: Path, evaluation: Evaluation) -> None:
-    """Writes scores, every answer with its verdict, and the videos set aside. An interrupted write leaves the old file."""
+    """Writes scores, every answer with its verdict, calibration, heads' activity, and the videos set aside.
+
+    An interrupted write leaves the old file.
+    """
     values = {"format": _FORMAT} | {name: getattr(evaluation, name) for name in ("run", "records", "subject", "model", "stage", "step")}
     values["verdict"] = list(verdict(evaluation.scores))
     values["scores"] = dataclasses.asdict(evaluation.scores)
+    values["systems"] = {name: dataclasses.asdict(scores) for name, scores in evaluation.systems.items()}
+    values["threshold"] = evaluation.threshold
+    values["calibration"] = _calibration_to_json(calibrate(evaluation.answers))
+    values["head_activity"] = None if evaluation.activity is None else dataclasses.asdict(evaluation.activity)
     values["set_aside"] = [item._asdict() for item in evaluation.set_aside]
     values["answers"] = [_answer_to_json(answer) for answer in evaluation.answers]
     write_atomically(Path(path), json.dumps(values, ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+
+
+def _calibration_to_json(calibration: Calibration | None) -> dict[str, object] | None:
+    if calibration is None:
+        return None
+    return {"expected_error": calibration.expected_error, "bins": [item._asdict() for item in calibration.bins]}
 
 
 def _answer_to_json(answer: Answer) -> dict[str, object]:
@@ -102,8 +124,9 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-EXISTENCE_COLUMNS = ("", "accuracy", "balanced\naccuracy", "95%\ninterval", "false\naccept.", "false\nreject.", "AUC", "unknown")
+EXISTENCE_COLUMNS = ("system", "accuracy", "balanced\naccuracy", "95%\ninterval", "false\naccept.", "false\nreject.", "AUC", "unknown")
 GROUP_COLUMNS = ("existence by group", "videos", "questions", "accuracy", "unknown", "AUC against\npresent")
+CONFUSION_COLUMNS = ("in the video", "videos", "said\npresent", "said\nabsent", "unknown", "accuracy", "AUC against\npresent")
 CONTENT_COLUMNS = ("content", "questions", "accuracy", "most common\nanswer", "exact", "refused,\npresent", "refused,\nabsent")
 
 
@@ -115,12 +138,16 @@ def content_title(subject: str) -> str:
     return f"What about {subject}? (in percent)"
 
 
-def existence_rows(scores: Scores) -> list[tuple[str, ...]]:
-    """Cells of the table of existence scores, the model first and then the baselines; `EXISTENCE_COLUMNS` names them."""
-    rows = [_existence_row("this model", scores.existence)]
-    for name, score in scores.baselines.items():
-        rows.append(_existence_row(name, dataclasses.replace(score, interval=None)))  # constant answers do not vary
-    return rows
+def compared_existence(evaluation: Evaluation) -> dict[str, ExistenceScores]:
+    """Existence scores by name: the model, then the other systems, then the baselines."""
+    systems = {name: scores.existence for name, scores in evaluation.systems.items()}
+    constant = {name: dataclasses.replace(score, interval=None) for name, score in evaluation.scores.baselines.items()}  # they do not vary
+    return {THIS_MODEL: evaluation.scores.existence, **systems, **constant}
+
+
+def existence_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Cells of the table of existence scores in the order of `compared_existence`; `EXISTENCE_COLUMNS` names them."""
+    return [_existence_row(name, score) for name, score in compared_existence(evaluation).items()]
 
 
 def _existence_row(name: str, score: ExistenceScores) -> tuple[str, ...]:
@@ -143,6 +170,25 @@ def group_rows(scores: Scores) -> list[tuple[str, ...]]:
         )
         for name, score in groups.items()
     ]
+
+
+def confusion_rows(scores: Scores) -> list[tuple[str, ...]]:
+    """Cells of the table of existence answers by who is in the video; `CONFUSION_COLUMNS` names them."""
+    return [
+        (name, *map(str, (row.num_videos, row.said_present, row.said_absent, row.unknown)), _cell(row.accuracy), _auc(row.auc))
+        for name, row in scores.confusion.items()
+    ]
+
+
+def compared_content_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Cells of a table of content accuracy: one row per system, one column per type of question in `evaluation.scores.content`."""
+    compared = {THIS_MODEL: evaluation.scores} | dict(evaluation.systems)
+    kinds = evaluation.scores.content
+    rows = [
+        (name, *(_cell(scores.content[kind].accuracy if kind in scores.content else None) for kind in kinds))
+        for name, scores in compared.items()
+    ]
+    return [*rows, ("most common answer", *(_cell(score.most_common_accuracy) for score in kinds.values()))]
 
 
 def content_rows(scores: Scores) -> list[tuple[str, ...]]:
@@ -170,7 +216,7 @@ def print_summary(evaluation: Evaluation, console: Console) -> None:
     """The tables, the verdict and the videos that were set aside."""
     scores = evaluation.scores
     if scores.existence.num_questions:
-        _print_table(console, existence_title(evaluation.subject), EXISTENCE_COLUMNS, existence_rows(scores))
+        _print_table(console, existence_title(evaluation.subject), EXISTENCE_COLUMNS, existence_rows(evaluation))
         _print_table(console, "", GROUP_COLUMNS, group_rows(scores))
     if rows := content_rows(scores):
         _print_table(console, content_title(evaluation.subject), CONTENT_COLUMNS, rows)

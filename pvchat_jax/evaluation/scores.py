@@ -29,6 +29,7 @@ class Answer:
       role, origin: of the video's record (data/records.py).
       type: one of `config.schema.QUESTION_TYPES`.
       log_odds: log p("Yes") - log p("No") of the first answer token, in nats; existence questions only.
+      grade: in how many attributes a look-alike differs from the subject, where the record's truth says so.
     """
 
     video: str
@@ -40,6 +41,7 @@ class Answer:
     gold: str
     answer: str
     log_odds: float | None = None
+    grade: int | None = None
 
     @property
     def present(self) -> bool:
@@ -96,6 +98,18 @@ class GroupScores:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """What the existence answers about one kind of video say: numbers of answers; `auc` sets absent kinds against all present videos."""
+
+    num_videos: int
+    said_present: int
+    said_absent: int
+    unknown: int
+    accuracy: float
+    auc: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ContentScores:
     """Answers to one type of content question about videos that show the subject.
 
@@ -121,6 +135,7 @@ class Scores:
     Attributes:
       baselines: by name of `BASELINES`; `majority` says what most of the scored videos' labels are.
       by_role, by_origin: existence answers, for the roles and origins that occur.
+      confusion: existence answers, for `present`, `stranger` and the grades of look-alikes that occur (`look-alike, grade 1`).
       content: by question type, videos that show the subject.
       absent_refusal_rate: by question type, the share of refusals on videos without the subject, where refusing is right.
     """
@@ -129,6 +144,7 @@ class Scores:
     baselines: dict[str, ExistenceScores]
     by_role: dict[str, GroupScores]
     by_origin: dict[str, GroupScores]
+    confusion: dict[str, Confusion]
     content: dict[str, ContentScores]
     absent_refusal_rate: dict[str, float]
 
@@ -144,6 +160,7 @@ def score_answers(answers: Sequence[Answer]) -> Scores:
         baselines={name: _score_constant(existence, name) for name in BASELINES},
         by_role=_score_groups(existence, predictions, ROLES, lambda answer: answer.role),
         by_origin=_score_groups(existence, predictions, ORIGINS, lambda answer: answer.origin),
+        confusion=_score_confusion(existence, predictions),
         content={
             kind: _score_content(shown) for kind, group in content.items() if (shown := [answer for answer in group if answer.present])
         },
@@ -236,6 +253,34 @@ def _score_groups(
             auc=_roc_of(against, [answer.log_odds for answer in against]),
         )
     return groups
+
+
+def describe_person(answer: Answer) -> str:
+    """Who is in the answer's video: `present`, `stranger`, or `look-alike` with its grade where that is known."""
+    if answer.role != "hard_negative":
+        return "present" if answer.present else "stranger"
+    return "look-alike" if answer.grade is None else f"look-alike, grade {answer.grade}"
+
+
+def _score_confusion(answers: Sequence[Answer], predictions: Sequence[Presence]) -> dict[str, Confusion]:
+    shown = [answer for answer in answers if answer.present]
+    order = {"positive": 0, "easy_negative": 1, "hard_negative": 2}
+    kinds = dict.fromkeys(map(describe_person, sorted(answers, key=lambda answer: (order[answer.role], answer.grade or 0))))
+    confusion = {}
+    for kind in kinds:
+        members = [(answer, said) for answer, said in zip(answers, predictions, strict=True) if describe_person(answer) == kind]
+        own = [answer for answer, _ in members]
+        against = own if own[0].present else [*own, *shown]
+        said = collections.Counter(said for _, said in members)
+        confusion[kind] = Confusion(
+            num_videos=len({answer.video for answer in own}),
+            said_present=said["present"],
+            said_absent=said["absent"],
+            unknown=said["unknown"],
+            accuracy=_mean([_is_right(answer, prediction) for answer, prediction in members]),
+            auc=_roc_of(against, [answer.log_odds for answer in against]),
+        )
+    return confusion
 
 
 def _score_content(answers: Sequence[Answer]) -> ContentScores:

@@ -168,8 +168,8 @@ def train_step(
 
     Returns:
       The next state and float32[] metrics: loss, lm_loss, spr_loss, hae_loss, active_rate and spr_coefficient
-      (means over routed modules), grad_norm (before clipping), token_accuracy, num_target_tokens, finite,
-      learning_rate (of the first group that trains).
+      (means over routed modules, and one by one as `active_rate/6.self`), grad_norm (before clipping),
+      token_accuracy, num_target_tokens, finite, learning_rate (of the first group that trains).
     """
     key = jax.random.fold_in(stream, state.step)
     gradients_of = whole_batch_gradients if config.optimizer.gradient_accumulation == 1 else accumulated_gradients
@@ -185,6 +185,8 @@ def train_step(
         **outcome.parts,
         "active_rate": _mean(outcome.statistics.active_rate),
         "spr_coefficient": _mean(outcome.spr.coefficient),
+        **_per_module("active_rate", outcome.statistics.active_rate, config),
+        **_per_module("spr_coefficient", outcome.spr.coefficient, config),
         "grad_norm": grad_norm,
         "token_accuracy": token_accuracy(outcome.tokens),
         "num_target_tokens": outcome.tokens.count,
@@ -197,6 +199,11 @@ def train_step(
 def _mean(values: jax.Array) -> jax.Array:
     """Mean over modules, 0 for a model without routed modules."""
     return jnp.sum(values) / max(values.size, 1)
+
+
+def _per_module(name: str, values: jax.Array, config: TrainConfig) -> Metrics:
+    """`values: float32[M]` by metric name, such as `active_rate/6.self`."""
+    return {f"{name}/{module}": value for module, value in zip(config.model.qformer.routed_modules, values, strict=True)}
 
 
 def _main_learning_rate(config: TrainConfig, step: jax.Array) -> jax.Array:

@@ -6,7 +6,9 @@ SUBJECT = "<Wilson>"
 SAYS = {"yes": "Yes, <Wilson> is here.", "no": "<Wilson> is absent.", "?": "A red coat."}
 
 
-def existence(video: str, role: str, says: str, log_odds: float | None = None, origin: str = "rendered") -> Answer:
+def existence(
+    video: str, role: str, says: str, log_odds: float | None = None, origin: str = "rendered", grade: int | None = None
+) -> Answer:
     return Answer(
         video=f"/videos/{video}.mp4",
         subject=SUBJECT,
@@ -17,6 +19,7 @@ def existence(video: str, role: str, says: str, log_odds: float | None = None, o
         gold=SAYS["yes"] if role == "positive" else SAYS["no"],
         answer=SAYS[says],
         log_odds=log_odds,
+        grade=grade,
     )
 
 

@@ -34,7 +34,9 @@ def test_writes_scores_and_page_and_leaves_out_bad_videos(run: Path, capsys: pyt
     assert (values["step"], values["stage"], len(values["answers"])) == (7, 2, 5)
     assert [item["video"] for item in values["set_aside"]] == [str(run.parent / "1.png")]
     page = (run / "evaluation" / "report.html").read_text(encoding="utf-8")
-    assert "Stage 1: loss" in page and "Stage 2: share of active" in page
+    assert "Stage 1: loss" in page and "Stage 2: active rate" in page and "target 50" in page
+    assert values["head_activity"]["num_present"] == values["head_activity"]["num_absent"] == 1
+    assert "With &lt;Wilson&gt; (1 videos), %" in page
     printed = capsys.readouterr().out
     assert "this model" in printed and "1.png" in printed and "report.html" in printed
 

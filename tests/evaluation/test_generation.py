@@ -53,17 +53,17 @@ def make_case(folder: Path, questions_per_video: list[int]) -> tuple[WordTokeniz
 
 def test_every_question_gets_its_answer_in_order_and_one_compilation_does_for_all(tmp_path: Path) -> None:
     tokenizer, model, records, expected = make_case(tmp_path, [3, 1, 11, 2, 5, 4])
-    answers, set_aside = answer_records(model, jnp.float32(0), tokenizer, CONFIG, records)
+    answers, set_aside, _ = answer_records(model, jnp.float32(0), tokenizer, CONFIG, records)
     assert [answer.answer for answer in answers] == expected
     asked = [(record.video, question.question, question.answer) for record in records for question in record.questions]
     assert [(answer.video, answer.question, answer.gold) for answer in answers] == asked
     assert not set_aside
-    assert model.traces == {"encode_video": 1, "__call__": 1}
+    assert model.traces == {"encode_video": 1, "query": 1, "__call__": 1}
 
 
 def test_log_odds_are_of_yes_against_no_for_existence_questions_only(tmp_path: Path) -> None:
     tokenizer, model, records, _ = make_case(tmp_path, [6])
-    answers, _ = answer_records(model, jnp.float32(0), tokenizer, CONFIG, records)
+    answers, _, _ = answer_records(model, jnp.float32(0), tokenizer, CONFIG, records)
     assert [answer.log_odds for answer in answers] == [5.0, -5.0, None, None, None, None]
 
 
@@ -72,7 +72,7 @@ def test_unreadable_videos_are_set_aside_and_the_rest_is_answered(tmp_path: Path
     Path(records[1].video).write_bytes(b"no picture")
     missing = dataclasses.replace(records[0], video=str(tmp_path / "missing.mp4"))
     console = Console(file=io.StringIO(), width=120)
-    answers, set_aside = answer_records(model, jnp.float32(0), tokenizer, CONFIG, [missing, *records], console)
+    answers, set_aside, _ = answer_records(model, jnp.float32(0), tokenizer, CONFIG, [missing, *records], console)
     assert [answer.answer for answer in answers] == expected[:2] + expected[4:]
     assert [item.video for item in set_aside] == [missing.video, records[1].video]
     assert all(item.video in item.reason for item in set_aside)
@@ -80,7 +80,32 @@ def test_unreadable_videos_are_set_aside_and_the_rest_is_answered(tmp_path: Path
 
 
 def test_nothing_to_ask() -> None:
-    assert answer_records(None, None, WordTokenizer(SUBJECT), CONFIG, []) == ([], [])
+    answers, set_aside, activity = answer_records(None, None, WordTokenizer(SUBJECT), CONFIG, [])
+    assert (answers, set_aside, activity.num_present, activity.present) == ([], [], 0, {})
+
+
+def test_active_heads_are_averaged_over_real_videos_with_and_without_the_subject(tmp_path: Path) -> None:
+    """Six videos make two batches of four, so that two of the second batch only fill it up."""
+    tokenizer, model, records, _ = make_case(tmp_path, [1] * 6)
+    pixels = [write_picture(Path(record.video), brightness) for record, brightness in zip(records, (10, 250, 10, 10, 250, 10), strict=True)]
+    assert [pixel > 0 for pixel in pixels] == [False, True, False, False, True, False]
+    records = [dataclasses.replace(record, role="positive" if index < 2 else "easy_negative") for index, record in enumerate(records)]
+    activity = answer_records(model, jnp.float32(0), tokenizer, CONFIG, records).activity
+    assert activity.present == {"1.self": (0.5, 0.25)}
+    assert activity.absent == {"1.self": (0.25, 0.375)}
+    assert (activity.num_present, activity.num_absent) == (2, 4)
+    assert activity.num_shared_heads == TINY.qformer.remoh.num_shared_heads
+
+
+def test_look_alikes_have_the_grade_of_their_differences(tmp_path: Path) -> None:
+    tokenizer, model, records, _ = make_case(tmp_path, [1, 1, 1, 1])
+    truths = [("hard_negative", ["hair", "mark"]), ("hard_negative", []), ("positive", ["hair"]), ("hard_negative", "unknown")]
+    records = [
+        dataclasses.replace(record, role=role, truth={"differences": differences})
+        for record, (role, differences) in zip(records, truths, strict=True)
+    ]
+    answers = answer_records(model, jnp.float32(0), tokenizer, CONFIG, records).answers
+    assert [answer.grade for answer in answers] == [2, None, None, None]
 
 
 def test_padding_does_not_change_what_the_real_model_says() -> None:
@@ -93,7 +118,7 @@ def test_padding_does_not_change_what_the_real_model_says() -> None:
     )
     model = build_pvchat(config)
     shapes = jax.eval_shape(lambda key: meta.unbox(init_boxed(model, config, key)), jax.random.key(0))
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(4)
     params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32), shapes)
     features = rng.normal(size=(1, 1, 9, TINY.vision.width)).astype(np.float32)
     tokenizer = WordTokenizer(SUBJECT)

@@ -1,5 +1,6 @@
 """What an evaluation says: in JSON, in the terminal and in words."""
 
+import dataclasses
 import io
 import json
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from pvchat_jax.evaluation.activity import HeadActivity
 from pvchat_jax.evaluation.report import Evaluation, print_summary, verdict, write_json
 from pvchat_jax.evaluation.scores import Answer, SetAside, score_answers
 from tests.evaluation.answered import content, existence
@@ -82,6 +84,19 @@ def test_json_holds_every_answer_with_its_verdict(tmp_path: Path) -> None:
     assert values["scores"]["baselines"]["always-yes"]["far"] == 1.0
     assert values["set_aside"] == [{"video": "/c.mp4", "reason": "/c.mp4 is empty"}]
     assert (values["step"], values["subject"]) == (400, "<Wilson>")
+    assert (values["systems"], values["threshold"], values["head_activity"]) == ({}, None, None)
+    assert [item["num_questions"] for item in values["calibration"]["bins"]] == [1]
+
+
+def test_json_holds_other_systems_the_threshold_and_active_heads(tmp_path: Path) -> None:
+    answers = [existence("a", "hard_negative", "no", grade=2)]
+    activity = HeadActivity(present={}, absent={"1.self": (0.25, 1.0)}, num_present=0, num_absent=1, num_shared_heads=4)
+    given = {"systems": {"base": score_answers(answers)}, "threshold": 0.5, "activity": activity}
+    write_json(tmp_path / "evaluation.json", dataclasses.replace(make_evaluation(answers), **given))
+    values = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert values["systems"]["base"]["confusion"]["look-alike, grade 2"]["said_absent"] == 1
+    assert values["head_activity"]["absent"] == {"1.self": [0.25, 1.0]}
+    assert (values["threshold"], values["calibration"], values["answers"][0]["grade"]) == (0.5, None, 2)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -138,3 +138,24 @@ def test_rates_add_up(drawn: list[tuple[int, str, str]]) -> None:
         assert 0 <= scores.interval.low <= scores.balanced_accuracy + 1e-9
         assert scores.balanced_accuracy - 1e-9 <= scores.interval.high <= 1
         assert scores.balanced_accuracy <= 1 - (scores.far + scores.frr) / 2 + 1e-9
+
+
+def test_confusion_is_by_grade_and_counts_what_was_said() -> None:
+    answers = [
+        existence("p", "positive", "yes", 2.0),
+        existence("p", "positive", "?", 1.0),
+        existence("b", "hard_negative", "no", -1.0, grade=2),
+        existence("a", "hard_negative", "yes", 1.5, grade=1),
+        existence("c", "hard_negative", "no", -1.0),
+        existence("s", "easy_negative", "no", -2.0),
+    ]
+    confusion = score_answers(answers).confusion
+    assert list(confusion) == ["present", "stranger", "look-alike", "look-alike, grade 1", "look-alike, grade 2"]
+    assert {name: (row.said_present, row.said_absent, row.unknown, row.accuracy, row.auc) for name, row in confusion.items()} == {
+        "present": (1, 0, 1, 0.5, None),
+        "stranger": (0, 1, 0, 1.0, 1.0),
+        "look-alike": (0, 1, 0, 1.0, 1.0),
+        "look-alike, grade 1": (1, 0, 0, 0.0, 0.5),
+        "look-alike, grade 2": (0, 1, 0, 1.0, 1.0),
+    }
+    assert confusion["present"].num_videos == 1

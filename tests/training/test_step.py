@@ -143,11 +143,15 @@ def test_metrics_are_float32_scalars_and_consistent():
     assert set(first) == {
         *("loss", "lm_loss", "spr_loss", "hae_loss", "active_rate", "spr_coefficient", "grad_norm"),
         *("token_accuracy", "num_target_tokens", "finite", "learning_rate"),
+        *(f"{name}/{module}" for name in ("active_rate", "spr_coefficient") for module in MODULES),
     }
     assert all(value.dtype == np.float32 and value.shape == () for value in first.values())
     np.testing.assert_allclose(first["loss"], first["lm_loss"] + first["spr_loss"] + first["hae_loss"], rtol=1e-6)
     assert first["num_target_tokens"] == np.sum(make_batch(0)["labels"][..., 1:] != -100)
     np.testing.assert_allclose(history[-1]["spr_coefficient"], state.spr.coefficient.mean(), rtol=1e-6)
+    assert [history[-1][f"spr_coefficient/{module}"] for module in MODULES] == state.spr.coefficient.tolist()
+    np.testing.assert_allclose(first["active_rate"], np.mean([first[f"active_rate/{module}"] for module in MODULES]), rtol=1e-6)
+    assert len({float(first[f"active_rate/{module}"]) for module in MODULES}) == len(MODULES)
     rates = [metrics["learning_rate"] for metrics in history]
     np.testing.assert_allclose(rates, 1e-2 * np.array([0.5, 1, 1, 37 / 38, 36 / 38]), rtol=1e-6)
     assert 0 < first["active_rate"] < 1

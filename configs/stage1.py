@@ -42,31 +42,30 @@ def eight_b() -> TrainConfig:
 
 
 def tiny() -> TrainConfig:
-    rate = 2e-3  # nothing is pretrained, so everything learns, and fast
     return TrainConfig(
         stage=1,
-        num_steps=200,
+        num_steps=60,
         output_dir="runs/tiny/stage1",
+        weights="tiny",  # the base model in the package
         compute_dtype="float32",
         frozen_dtype="float32",
         model=TINY,
         data=DataConfig(
-            train="quickstart/world/train.jsonl",
+            train="quickstart/wilson/train.jsonl",
             tokenizer="tiny",
             question_types=("existence", "appearance"),
             num_frames=1,
             random_frames=True,
+            cache_features=True,
             image_size=64,
             tile_grid=(1, 1),
-            batch_size=32,
-            questions_per_video=2,
-            text_buckets=(48, 64, 96, 128, 192, 256),
+            batch_size=16,
+            questions_per_video=4,
+            text_buckets=(56, 64, 96, 128, 192, 256),
             num_workers=0,
         ),
-        optimizer=OptimizerConfig(
-            subject_tokens=rate, name_row=rate, qformer=rate, router=rate, lora=rate, vision_upper=rate, base=rate, warmup_steps=20
-        ),
-        checkpoint=CheckpointConfig(every_steps=50, keep=2),
+        optimizer=OptimizerConfig(subject_tokens=3e-3, name_row=3e-3, qformer=5e-4, router=1e-3, lora=2e-3, warmup_steps=20),
+        checkpoint=CheckpointConfig(every_steps=100, keep=2),
     )
 
 

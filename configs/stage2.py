@@ -23,14 +23,7 @@ def eight_b() -> TrainConfig:
 
 
 def tiny() -> TrainConfig:
-    rate = 1e-3  # half of stage 1's
-    config = after(stage1.tiny(), output_dir="runs/tiny/stage2", num_steps=150, num_frames=4, batch_size=16, questions_per_video=4)
-    return dataclasses.replace(
-        config,
-        optimizer=dataclasses.replace(
-            config.optimizer, subject_tokens=rate, name_row=rate, qformer=rate, router=rate, lora=rate, vision_upper=rate, base=rate
-        ),
-    )
+    return after(stage1.tiny(), output_dir="runs/tiny/stage2", num_steps=300, num_frames=4)
 
 
 def reference() -> TrainConfig:

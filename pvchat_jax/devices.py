@@ -1,8 +1,15 @@
-"""How many devices a machine without an accelerator stands for."""
+"""What JAX is told before it starts: how many devices a machine without an accelerator stands for, and where programs are kept."""
 
 import os
+from pathlib import Path
 
 _MAX_CPU_DEVICES = 8  # batches of the tiny model divide by it
+
+
+def prepare_jax() -> None:
+    """What every command of the package does before jax starts."""
+    split_cpu_into_devices()
+    keep_compiled_programs()
 
 
 def split_cpu_into_devices() -> None:
@@ -16,3 +23,13 @@ def split_cpu_into_devices() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     devices = min(1 << (cores.bit_length() - 1), _MAX_CPU_DEVICES)
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(devices))
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs on the disk, so that the next run of the same model need not compile; to be called before jax starts.
+
+    They go to `pvchat_jax/programs` in the user's cache folder, or where JAX_COMPILATION_CACHE_DIR says; empty switches it off.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "pvchat_jax" / "programs"))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

@@ -6,7 +6,7 @@ python -m pvchat_jax.evaluate --run=quickstart/stage2 --records=quickstart/world
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,8 +19,9 @@ from pvchat_jax.errors import UserError, exit_on_user_error
 from pvchat_jax.evaluation.curves import StageCurves, curve_keys, read_curves
 from pvchat_jax.evaluation.html_report import write_html
 from pvchat_jax.evaluation.report import Evaluation, print_summary, write_json
-from pvchat_jax.evaluation.scores import score_answers
+from pvchat_jax.evaluation.scores import Scores, score_answers
 from pvchat_jax.evaluation.selection import choose_records
+from pvchat_jax.evaluation.threshold import read_threshold
 
 JSON_FILE = "evaluation.json"
 HTML_FILE = "report.html"
@@ -78,8 +79,13 @@ def _positive(text: str) -> int:
     return value
 
 
-def evaluate_run(run: Path, records_file: Path, out: Path, *, limit: int | None = None, console: Console) -> Evaluation:
+def evaluate_run(
+    run: Path, records_file: Path, out: Path, *, limit: int | None = None, systems: Mapping[str, Scores] | None = None, console: Console
+) -> Evaluation:
     """Evaluates the newest checkpoint of `run` on `records_file` and writes `evaluation.json` and `report.html` into `out`.
+
+    Args:
+      systems: scores of other systems on the same records, to be shown beside the run's.
 
     Raises:
       UserError: run or records cannot be read, or none of the videos can.
@@ -96,7 +102,10 @@ def evaluate_run(run: Path, records_file: Path, out: Path, *, limit: int | None 
     from pvchat_jax.training.initialise import load_run
 
     loaded = load_run(run, make_mesh(MeshConfig(data=1), jax.devices()[:1]))
-    answers, set_aside, activity = answer_records(loaded.model, loaded.params, loaded.tokenizer, loaded.config, records, console)
+    threshold = read_threshold(run)
+    answers, set_aside, activity = answer_records(
+        loaded.model, loaded.params, loaded.tokenizer, loaded.config, records, console, threshold=threshold or 0.0
+    )
     if not answers:
         raise UserError(f"none of the {len(records)} videos of {records_file} could be read; the first: {set_aside[0].reason}")
     evaluation = Evaluation(
@@ -109,6 +118,8 @@ def evaluate_run(run: Path, records_file: Path, out: Path, *, limit: int | None 
         scores=score_answers(answers),
         answers=answers,
         set_aside=set_aside,
+        systems=systems or {},
+        threshold=threshold,
         activity=activity,
     )
     write_json(out / JSON_FILE, evaluation)

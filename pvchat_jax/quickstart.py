@@ -1,4 +1,4 @@
-"""From nothing to a personalised model and its report, on a laptop's processor.
+"""From one video to a personalised model and its report, on a laptop's processor.
 
 python -m pvchat_jax.quickstart
 """
@@ -15,8 +15,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from configs import stage1, stage2
-from pvchat_jax.config.schema import TrainConfig
+from configs import personalise
+from pvchat_jax.config.personalise_schema import PersonaliseConfig
+from pvchat_jax.devices import prepare_jax
 from pvchat_jax.errors import UserError, exit_on_user_error
 from pvchat_jax.evaluate import HTML_FILE, JSON_FILE, evaluate_run
 from pvchat_jax.evaluation.report import print_summary
@@ -26,8 +27,9 @@ SUBJECT = "<Wilson>"
 PROGRESS_FILE = "quickstart.json"
 
 _DESCRIPTION = """\
-Makes a small world of videos about an invented person, trains a tiny model to recognise this person in two stages, and
-reports how well it answers about videos that it has not seen. Needs no network and no accelerator.
+Shows a person being learnt from one video: draws a video of an invented person, and test videos of this person, of
+look-alikes and of strangers; personalises the packaged tiny model from the one video; asks it about the test videos; and
+writes a report beside the systems that would expose a cheat. Needs no network and no accelerator.
 
 Started again with the same --out, it skips what is finished and continues what was interrupted.
 """
@@ -37,10 +39,9 @@ Started again with the same --out, it skips what is finished and continues what 
 class Plan:
     """What is made and trained; the default takes about `minutes` on two processor cores."""
 
-    train_videos: int = 400
-    test_videos: int = 80
-    stages: tuple[TrainConfig, TrainConfig] = (stage1.get_config("tiny"), stage2.get_config("tiny"))
-    minutes: str = "6 to 8 minutes"
+    test_videos: int = 160
+    personalise: PersonaliseConfig = dataclasses.field(default_factory=lambda: personalise.get_config("tiny"))
+    minutes: str = "4 minutes"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, default=Path("quickstart"), help="where everything goes (default: %(default)s)")
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the world and the training (default: %(default)s)")
     options = parser.parse_args(arguments)
+    prepare_jax()
     try:
         with exit_on_user_error():
             run_quickstart(options.out, options.seed, Plan(), Console())
@@ -64,18 +66,18 @@ def run_quickstart(out: Path, seed: int, plan: Plan, console: Console) -> None:
     Raises:
       UserError: `out` was begun with another seed or plan.
     """
-    from pvchat_jax.train import run as train
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     begun = time.monotonic()
-    first, second = (_stage_config(config, out, seed) for config in plan.stages)
+    config = dataclasses.replace(
+        plan.personalise, seed=seed, video=str(out / "world" / "videos" / "reference.mp4"), output_dir=str(out / "wilson")
+    )
     parts: dict[str, tuple[str, Callable[[], object]]] = {
-        "world": (f"draw {plan.train_videos} training and {plan.test_videos} test videos", lambda: _draw(out, seed, plan, console)),
-        "stage1": (f"train {first.num_steps} steps on single frames: who is it?", lambda: train(first)),
-        "stage2": (f"train {second.num_steps} steps on video: what happens?", lambda: train(second)),
-        "evaluation": ("ask about the test videos and write a report", lambda: _evaluate(out, console)),
+        "world": (f"draw the one video of {SUBJECT} and {plan.test_videos} test videos", lambda: _draw(out, seed, plan, console)),
+        "wilson": (f"learn {SUBJECT} from the one video", lambda: _personalise(config, console)),
+        "evaluation": ("ask about the test videos and write a report", lambda: _evaluate(out, config, console)),
     }
     settings = {"seed": seed} | {name: title for name, (title, _) in parts.items()}
     finished = _read_progress(out, settings)
@@ -91,17 +93,6 @@ def run_quickstart(out: Path, seed: int, plan: Plan, console: Console) -> None:
         finished = [*finished, name]
         write_atomically(out / PROGRESS_FILE, json.dumps({"settings": settings, "finished": finished}) + "\n")
     say(_ending(out, time.monotonic() - begun))
-
-
-def _stage_config(config: TrainConfig, out: Path, seed: int) -> TrainConfig:
-    """`config`, reading and writing in `out`."""
-    return dataclasses.replace(
-        config,
-        seed=seed,
-        output_dir=str(out / f"stage{config.stage}"),
-        init_from=str(out / "stage1") if config.stage == 2 else "",
-        data=dataclasses.replace(config.data, train=str(out / "world" / "train.jsonl"), subject=SUBJECT, seed=seed),
-    )
 
 
 def _read_progress(out: Path, settings: dict[str, object]) -> list[str]:
@@ -122,26 +113,46 @@ def _draw(out: Path, seed: int, plan: Plan, console: Console) -> None:
 
     with Progress(console=console) as progress:
         bar = progress.add_task("drawing", total=None)
-        numbers = {"num_train": plan.train_videos, "num_test": plan.test_videos, "seed": seed}
         build_world(
-            out / "world", subject=SUBJECT, **numbers, progress=lambda done, total: progress.update(bar, completed=done, total=total)
+            out / "world",
+            subject=SUBJECT,
+            num_test=plan.test_videos,
+            seed=seed,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
 
 
-def _evaluate(out: Path, console: Console) -> None:
-    print_summary(evaluate_run(out / "stage2", out / "world" / "test.jsonl", out / "evaluation", console=console), console)
+def _personalise(config: PersonaliseConfig, console: Console) -> None:
+    from pvchat_jax.personalisation.run import personalise as run
+
+    done = run(config, console)
+    console.print(f"learnt in {sum(done.seconds.values()):.0f} s", markup=False, highlight=False)
+
+
+def _evaluate(out: Path, config: PersonaliseConfig, console: Console) -> None:
+    from pvchat_jax.benchmarking.systems import BASE, QUESTION_ONLY, ask_base, ask_run, encode_test
+    from pvchat_jax.evaluation.scores import score_answers
+    from pvchat_jax.personalisation.run import training_stages
+
+    run, records = out / "wilson" / "stage2", out / "world" / "test.jsonl"
+    test = encode_test(run, records)
+    stage = training_stages(config, out / "wilson" / "train.jsonl")[-1]
+    others = {BASE: ask_base(stage, test), QUESTION_ONLY: ask_run(run, test, shuffle_seed=config.seed)}
+    systems = {name: score_answers(said.answers) for name, said in others.items()}
+    print_summary(evaluate_run(run, records, out / "evaluation", systems=systems, console=console), console)
 
 
 def _ending(out: Path, seconds: float) -> str:
     return f"""
 Finished in {seconds // 60:.0f} min {seconds % 60:.0f} s. What there is now:
   {out}/evaluation/{HTML_FILE}: the report, to be opened in a browser; every answer is in {JSON_FILE} beside it
-  {out}/world/: the videos with train.jsonl and test.jsonl
-  {out}/stage1/ and {out}/stage2/: the two training runs
+  {out}/world/: the one video (videos/reference.mp4) and the test videos with test.jsonl
+  {out}/wilson/: what was read off the one video (looks.json), the drawn clips, and the two training runs
 To go on:
-  python -m pvchat_jax.validate {out}/world/train.jsonl
-  python -m pvchat_jax.train --config=configs/stage1.py:tiny --help
-  python -m pvchat_jax.evaluate --run={out}/stage2 --records=YOUR_RECORDS.jsonl"""
+  python -m pvchat_jax.validate {out}/wilson/train.jsonl
+  python -m pvchat_jax.personalise --help
+  python -m pvchat_jax.evaluate --run={out}/wilson/stage2 --records=YOUR_RECORDS.jsonl
+  python -m pvchat_jax.benchmark --help"""
 
 
 if __name__ == "__main__":

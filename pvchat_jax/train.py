@@ -1,15 +1,12 @@
 """Trains PVChat: `python -m pvchat_jax.train --config=configs/stage1.py:tiny`, or `--help`."""
 
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pvchat_jax.config.flags import parse_command_line
+from pvchat_jax.command import run_command
 from pvchat_jax.config.inputs import require_inputs
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.devices import split_cpu_into_devices
-from pvchat_jax.errors import exit_on_user_error
+from pvchat_jax.devices import prepare_jax
 
 HELP = """\
 Trains PVChat and writes checkpoints, numbers and curves into an output directory.
@@ -49,7 +46,7 @@ def run(config: TrainConfig) -> Path:
       pvchat_jax.training.loop.Interrupted: a signal came and everything was saved.
     """
     require_inputs(config)
-    split_cpu_into_devices()
+    prepare_jax()
     # Only now: the rest takes seconds to import, and a missing file should show at once.
     from pvchat_jax.training.run import train_run
 
@@ -58,22 +55,7 @@ def run(config: TrainConfig) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line. Exits with 2 for a `UserError` and with 128 plus the signal's number when stopped."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    with exit_on_user_error():
-        config = parse_command_line(arguments, description=HELP)
-        require_inputs(config)
-        split_cpu_into_devices()
-        from pvchat_jax.training.loop import Interrupted
-
-        try:
-            run(config)
-        except Interrupted as interruption:
-            command = shlex.join(["python", "-m", "pvchat_jax.train", *arguments])
-            print(f"{interruption}; continue with: {command}", file=sys.stderr)
-            raise SystemExit(128 + interruption.signum) from None
-        except KeyboardInterrupt:
-            print("interrupted before the first step.", file=sys.stderr)
-            raise SystemExit(130) from None
+    run_command("pvchat_jax.train", argv, require_inputs, run, description=HELP, kind=TrainConfig, example="configs/stage1.py:tiny")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from configs import stage1, stage2
+from configs import personalise
 from pvchat_jax import quickstart
+from pvchat_jax.config.personalise_schema import PersonaliseConfig
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.quickstart import Plan, run_quickstart
 
-PLAN = Plan(train_videos=8, test_videos=4, minutes="a minute")
+PLAN = Plan(test_videos=8, minutes="a minute")
 
 
 def run(out: Path, seed: int = 0, plan: Plan = PLAN) -> str:
@@ -27,7 +28,7 @@ def run(out: Path, seed: int = 0, plan: Plan = PLAN) -> str:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Replaces the four parts by ones that only make their folder; returns what was called."""
+    """Replaces the three parts by ones that only make their folder; returns what was called."""
     made: list[str] = []
 
     def make(folder: Path) -> None:
@@ -35,40 +36,39 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         folder.mkdir()
 
     monkeypatch.setattr("pvchat_jax.world.build.build_world", lambda out, **settings: make(out))
-    monkeypatch.setattr("pvchat_jax.train.run", lambda config: make(Path(config.output_dir)))
-    monkeypatch.setattr(quickstart, "evaluate_run", lambda run, records, out, console: make(out))
-    monkeypatch.setattr(quickstart, "print_summary", lambda evaluation, console: None)
+    monkeypatch.setattr(quickstart, "_personalise", lambda config, console: make(Path(config.output_dir)))
+    monkeypatch.setattr(quickstart, "_evaluate", lambda out, config, console: make(out / "evaluation"))
     return made
 
 
 def test_says_what_it_will_do_does_it_and_says_how_to_go_on(tmp_path: Path, calls: list[str]) -> None:
     text = run(tmp_path / "q")
-    assert calls == ["world", "stage1", "stage2", "evaluation"]
-    begin, _, rest = text.partition("1. draw 8 training and 4 test videos\n")
+    assert calls == ["world", "wilson", "evaluation"]
+    begin, _, rest = text.partition("1. draw the one video of <Wilson> and 8 test videos\n")
     assert "a minute" in begin
     assert f"{tmp_path}/q/evaluation/report.html" in rest
-    assert f"python -m pvchat_jax.evaluate --run={tmp_path}/q/stage2" in rest
+    assert f"python -m pvchat_jax.evaluate --run={tmp_path}/q/wilson/stage2" in rest
 
 
 def test_finished_parts_are_not_done_again(tmp_path: Path, calls: list[str]) -> None:
     run(tmp_path)
     calls.clear()
-    assert run(tmp_path).count("done before") == 4
+    assert run(tmp_path).count("done before") == 3
     assert calls == []
 
 
 def test_a_part_that_failed_is_taken_up_again(tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(config: TrainConfig) -> None:
+    def stop(config: PersonaliseConfig, console: Console) -> None:
         Path(config.output_dir).mkdir()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pvchat_jax.train.run", stop)
+        patch.setattr(quickstart, "_personalise", stop)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
-    (tmp_path / "stage1").rmdir()
+    (tmp_path / "wilson").rmdir()
     run(tmp_path)
-    assert calls == ["world", "stage1", "stage2", "evaluation"]
+    assert calls == ["world", "wilson", "evaluation"]
 
 
 def test_a_part_whose_folder_was_deleted_is_done_again(tmp_path: Path, calls: list[str]) -> None:
@@ -79,7 +79,7 @@ def test_a_part_whose_folder_was_deleted_is_done_again(tmp_path: Path, calls: li
     assert calls == ["evaluation"]
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"plan": dataclasses.replace(PLAN, train_videos=9)}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"plan": dataclasses.replace(PLAN, test_videos=16)}])
 def test_another_seed_or_plan_does_not_mix_with_what_is_there(tmp_path: Path, calls: list[str], change: dict[str, object]) -> None:
     run(tmp_path)
     with pytest.raises(UserError, match="choose another --out"):
@@ -92,32 +92,29 @@ def test_stopping_says_how_to_continue(
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pvchat_jax.train.run", stop)
+    monkeypatch.setattr(quickstart, "_personalise", stop)
     with pytest.raises(SystemExit) as status:
         quickstart.main([f"--out={tmp_path}"])
     assert status.value.code == 130
     assert "start the same command again" in capsys.readouterr().err
 
 
-def smallest(config: TrainConfig) -> TrainConfig:
-    """The tiny preset of a stage with one layer of each kind, for two steps."""
-    tiny = config.model
-    model = dataclasses.replace(
-        tiny,
-        vision=dataclasses.replace(tiny.vision, depth=3, width=32, num_heads=2, mlp_width=32),
-        qformer=dataclasses.replace(tiny.qformer, num_layers=1, remoh=dataclasses.replace(tiny.qformer.remoh, start_layer=0)),
-        language_model=dataclasses.replace(tiny.language_model, num_layers=1),
-    )
-    return dataclasses.replace(config, num_steps=2, model=model, optimizer=dataclasses.replace(config.optimizer, warmup_steps=1))
+def brief(stage: TrainConfig) -> TrainConfig:
+    """The same stage for two steps."""
+    return dataclasses.replace(stage, num_steps=2, optimizer=dataclasses.replace(stage.optimizer, warmup_steps=1))
 
 
-def test_makes_a_world_trains_on_it_and_reports(tmp_path: Path) -> None:
-    plan = dataclasses.replace(PLAN, train_videos=12, stages=(smallest(stage1.get_config("tiny")), smallest(stage2.get_config("tiny"))))
+def test_learns_a_person_and_reports(tmp_path: Path) -> None:
+    tiny = personalise.tiny()
+    tiny = dataclasses.replace(tiny, num_clips=8, num_calibration=8, with_stage1=False, stage2=brief(tiny.stage2))
+    plan = dataclasses.replace(PLAN, personalise=tiny)
     text = run(tmp_path, plan=plan)
-    assert "this model" in text and "always-no" in text and "In plain accuracy" in text
+    assert "this model" in text and "always-no" in text and "question_only" in text
     values = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
-    assert (values["stage"], values["step"], len(values["answers"]), values["set_aside"]) == (2, 2, 32, [])
-    assert values["scores"]["existence"]["auc"] is not None
+    assert (values["stage"], values["step"], len(values["answers"]), values["set_aside"]) == (2, 2, 64, [])
+    assert set(values["systems"]) == {"base", "question_only"}
+    assert values["threshold"] is not None
+    assert json.loads((tmp_path / "wilson" / "looks.json").read_text(encoding="utf-8"))["identity"]
     page = (tmp_path / "evaluation" / "report.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == 4 and "data:image/png" in page
-    assert run(tmp_path, plan=plan).count("done before") == 4
+    assert "data:image/png" in page and "look-alike, grade 1" in page
+    assert run(tmp_path, plan=plan).count("done before") == 3

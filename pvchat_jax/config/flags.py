@@ -1,4 +1,4 @@
-"""From the command line to a `TrainConfig`, and from a `TrainConfig` to JSON and back.
+"""From the command line to a configuration such as `TrainConfig`, and from that to JSON and back.
 
 `--config=configs/stage2.py:tiny` calls `get_config("tiny")` of that file; `--config.optimizer.lora=1e-4`
 overrides one field of what it returns. Everything a user can get wrong here ends in a `UserError`.
@@ -15,7 +15,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ml_collections
 from absl import flags
@@ -23,6 +23,8 @@ from ml_collections import config_flags
 
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError
+
+_Config = TypeVar("_Config")
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", tuple: "a list such as (2,1)"}
 _HELP_FLAGS = ("--help", "-help", "-h", "--helpfull", "--helpshort")
@@ -39,7 +41,7 @@ def nearest(name: str, options: Iterable[str]) -> str:
     return difflib.get_close_matches(name, same_ending or options, n=1, cutoff=0.0)[0]
 
 
-def choose_preset(preset: str, presets: Mapping[str, Callable[[], TrainConfig]]) -> TrainConfig:
+def choose_preset(preset: str, presets: Mapping[str, Callable[[], _Config]]) -> _Config:
     """`presets[preset]()`, for a config file's `get_config`.
 
     Raises:
@@ -132,8 +134,8 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def load_config_file(argument: str) -> TrainConfig:
-    """What `FILE` or `FILE:PRESET` describes.
+def load_config_file(argument: str, kind: type[_Config] = TrainConfig) -> _Config:
+    """What `FILE` or `FILE:PRESET` describes, a `kind`.
 
     Raises:
       UserError: the file is missing, fails, has no `get_config`, or does not know the preset.
@@ -161,17 +163,21 @@ def load_config_file(argument: str) -> TrainConfig:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         place = f"{file}, line {lines[-1]}" if lines else file
         raise UserError(f"config file {place}: {type(error).__name__}: {error}.") from error
-    if not isinstance(config, TrainConfig):
-        raise UserError(f"config file {file}: get_config returned a {type(config).__name__} and not a TrainConfig.")
+    if not isinstance(config, kind):
+        raise UserError(f"config file {file} describes a {type(config).__name__}; this command takes a {kind.__name__}.")
     return config
 
 
-def parse_command_line(argv: Sequence[str], *, description: str) -> TrainConfig:
+def parse_command_line(
+    argv: Sequence[str], *, description: str, kind: type[_Config] = TrainConfig, example: str = "configs/stage1.py:tiny"
+) -> _Config:
     """The configuration that a command line asks for.
 
     Args:
       argv: arguments after the program's name.
       description: what `--help` prints above the settings.
+      kind: dataclass that the config file must give.
+      example: a value of `--config` for messages.
 
     Raises:
       UserError: no or a wrong `--config`, an unknown setting or a value of the wrong type.
@@ -183,8 +189,8 @@ def parse_command_line(argv: Sequence[str], *, description: str) -> TrainConfig:
         if wants_help:
             print(description)
             raise SystemExit(0)
-        raise UserError("no --config was given; name a file and a preset, such as --config=configs/stage1.py:tiny, or see --help.")
-    config = load_config_file(file_arguments[-1])
+        raise UserError(f"no --config was given; name a file and a preset, such as --config={example}, or see --help.")
+    config = load_config_file(file_arguments[-1], kind)
     if wants_help:
         print(description + f"\nEvery setting of {file_arguments[-1]}:\n")
         print("\n".join(f"  --config.{name}={_as_argument(value)}" for name, value in flatten(config).items()))
@@ -212,7 +218,7 @@ def _split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     return files, others
 
 
-def override(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
+def override(config: _Config, arguments: Sequence[str]) -> _Config:
     """`config` with overrides such as `--config.optimizer.lora=1e-4`.
 
     Raises:
@@ -239,7 +245,7 @@ def override(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
     return from_dict(type(config), values["config"].value.to_dict())
 
 
-def _explain_flag_error(config: TrainConfig, error: flags.Error) -> str:
+def _explain_flag_error(config: Any, error: flags.Error) -> str:
     """One sentence for an absl error about a value."""
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
     if match is None:

@@ -6,6 +6,8 @@ from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError
 
 PACKAGED_TOKENIZERS = ("", "tiny")
+PACKAGED_BASE = "tiny"  # as `weights`: the base model in the package
+PACKAGED_BASE_DIRECTORY = Path(__file__).parent.parent / "tiny_base"
 
 
 def require_inputs(config: TrainConfig) -> None:
@@ -16,7 +18,7 @@ def require_inputs(config: TrainConfig) -> None:
     """
     missing = []
     tokenizer = "" if config.data.tokenizer in PACKAGED_TOKENIZERS else config.data.tokenizer
-    if _is_absent(config.weights):
+    if config.weights != PACKAGED_BASE and _is_absent(config.weights):
         made = " and ".join(path for path in (config.weights, tokenizer) if _is_absent(path))
         missing.append(f"{made} (python -m converters.from_torch --src FOLDER_OF_THE_ORIGINAL_FILES --dst {config.weights})")
     elif _is_absent(tokenizer):

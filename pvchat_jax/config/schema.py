@@ -33,6 +33,8 @@ class DataConfig:
         as in the original. Evaluation never draws.
       cache_features: encode every video once before training and train on the stored features, which needs a vision
         encoder that does not train (optimizer.vision_upper and optimizer.base 0); see training/feature_cache.py.
+      features_dir: where `cache_features` keeps them; empty means in the run's output directory. Runs on the same videos with the
+        same encoder may share one, one after the other.
       feature_draws: with `cache_features` and `random_frames`, draws of frames that are stored of each video and take
         turns from pass to pass.
       tile_grid: (columns, rows) of local tiles; (1, 1) means one global view and no tiles.
@@ -48,6 +50,7 @@ class DataConfig:
     num_frames: int = 8
     random_frames: bool = False
     cache_features: bool = False
+    features_dir: str = ""
     feature_draws: int = 1
     image_size: int = 224
     tile_grid: tuple[int, int] = (2, 1)

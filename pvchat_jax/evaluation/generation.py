@@ -4,6 +4,7 @@ A video is encoded once for all its questions. Each new token recomputes the who
 one fixed shape, one compilation, and the same forward pass as in training.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,8 @@ class _Rows(NamedTuple):
 
 class _Asked(NamedTuple):
     record: Record
-    video: np.ndarray  # float32[N, T, H, W, 3]
+    video: np.ndarray | None  # float32[N, T, H, W, 3]; None where there are features
+    features: np.ndarray | None  # float[N, L, D]
     rows: tuple[TextRow, ...]
 
 
@@ -68,6 +70,9 @@ def answer_records(
     config: TrainConfig,
     records: Sequence[Record],
     console: Console | None = None,
+    *,
+    features: np.ndarray | None = None,
+    threshold: float = 0.0,
 ) -> Answered:
     """Asks the model every question of `records`.
 
@@ -77,6 +82,8 @@ def answer_records(
       config: how the model was trained; gives frames, tiles and the layout of the prompt.
       records: with absolute paths of videos, all about `config.data.subject`.
       console: where a progress bar with the remaining time is shown; None shows none.
+      features: float[V, N, L, D] from `encode_records`, in the order of `records`; no video is read then.
+      threshold: log-odds in nats that an answer needs to begin with "Yes"; see `Decoded.log_odds`, which stay as they are.
     """
     set_aside: list[SetAside] = []
     answers: list[Answer] = []
@@ -90,17 +97,25 @@ def answer_records(
     length = math.ceil((max(len(row.input_ids) for row in prompts.values()) + budget) / _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
     num_questions = min(max(len(record.questions) for record in records), _MAX_QUESTIONS_PER_BATCH)
     yes_id, no_id = (int(_answer_tokens(tokenizer, config, questions[0], word)[0]) for word in ("Yes", "No"))
-    encode = jax.jit(lambda params, video: model.apply({"params": params}, video, method="encode_video"))
+    encode = make_encoder(model)
     measure = make_gate_meter(model)
     decode = make_decoder(model, max_new_tokens=budget, eos_id=tokenizer.eos_id, yes_id=yes_id, no_id=no_id)
     with _progress(console) as progress:
         bar = progress.add_task("answering", total=len(records))
-        asked = _read_videos(records, prompts, config, set_aside, lambda: progress.advance(bar))
+        if features is None:
+            asked = _read_videos(records, prompts, config, set_aside, lambda: progress.advance(bar))
+        else:
+            rows = ([prompts[question] for question in record.questions] for record in records)
+            asked = (_Asked(record, None, array, tuple(of)) for record, array, of in zip(records, features, rows, strict=True))
         while group := list(itertools.islice(asked, _VIDEOS_PER_BATCH)):
-            features = encode(params, np.stack([item.video for item in _fill(group, _VIDEOS_PER_BATCH)]))
-            shares = {module: np.asarray(share) for module, share in measure(params, features).items()}
+            filled = _fill(group, _VIDEOS_PER_BATCH)
+            if features is None:
+                encoded = encode(params, np.stack([item.video for item in filled]))
+            else:
+                encoded = np.stack([item.features for item in filled]).astype(config.compute_dtype)
+            shares = {module: np.asarray(share) for module, share in measure(params, encoded).items()}
             decoded = [
-                decode(params, features, *_stack_rows(group, start, num_questions, length))
+                decode(params, encoded, threshold, *_stack_rows(group, start, num_questions, length))
                 for start in range(0, max(len(item.rows) for item in group), num_questions)
             ]
             tokens = np.concatenate([np.asarray(part.tokens) for part in decoded], axis=1)
@@ -110,6 +125,31 @@ def answer_records(
                 answers.extend(_to_answers(item.record, tokens[index], log_odds[index], tokenizer, has_odds=yes_id != no_id))
             progress.advance(bar, len(group))
     return Answered(answers, set_aside, meter.activity(num_shared_heads))
+
+
+def make_encoder(model: Any) -> Callable[[Any, jax.typing.ArrayLike], jax.Array]:
+    """A jitted function `(params, video float[B, N, T, H, W, 3]) -> features float[B, N, L, D]`."""
+    return jax.jit(lambda params, video: model.apply({"params": params}, video, method="encode_video"))
+
+
+def encode_records(
+    model: Any, params: Any, config: TrainConfig, records: Sequence[Record], set_aside: list[SetAside]
+) -> tuple[list[Record], np.ndarray]:
+    """The records whose video can be read and their features float16[V, N, L, D], for several evaluations of the same videos.
+
+    Others are added to `set_aside`; with no video left, ValueError.
+    """
+    encode = make_encoder(model)
+    no_rows: dict[Question, TextRow] = {}
+    bare = [dataclasses.replace(record, questions=()) for record in records]
+    asked = list(_read_videos(bare, no_rows, config, set_aside, lambda: None))
+    features = []
+    for start in range(0, len(asked), _VIDEOS_PER_BATCH):
+        group = asked[start : start + _VIDEOS_PER_BATCH]
+        encoded = encode(params, np.stack([item.video for item in _fill(group, _VIDEOS_PER_BATCH)]))
+        features.append(np.asarray(encoded[: len(group)], np.float16))
+    readable = {item.record.video for item in asked}
+    return [record for record in records if record.video in readable], np.concatenate(features)
 
 
 def make_gate_meter(model: Any) -> Callable[..., dict[str, jax.Array]]:
@@ -132,13 +172,19 @@ def make_decoder(model: Any, *, max_new_tokens: int, eos_id: int, yes_id: int, n
     """A jitted greedy decoder of fixed shape.
 
     Returns:
-      A function `(params, features float[B, N, L, D], input_ids int[B, K, S], lengths int[B, K], video_mask bool[B, K, S],
-      active bool[B, K]) -> Decoded`. A row's prompt is its first `lengths` tokens and S has room for `max_new_tokens`
-      more; rows that are not `active` are padding. It stops as soon as every active row has ended.
+      A function `(params, features float[B, N, L, D], threshold float[], input_ids int[B, K, S], lengths int[B, K],
+      video_mask bool[B, K, S], active bool[B, K]) -> Decoded`. A row's prompt is its first `lengths` tokens and S has room for
+      `max_new_tokens` more; rows that are not `active` are padding. It stops as soon as every active row has ended.
     """
 
     def decode(
-        params: Any, features: jax.Array, input_ids: jax.Array, lengths: jax.Array, video_mask: jax.Array, active: jax.Array
+        params: Any,
+        features: jax.Array,
+        threshold: jax.Array,
+        input_ids: jax.Array,
+        lengths: jax.Array,
+        video_mask: jax.Array,
+        active: jax.Array,
     ) -> Decoded:
         positions = jnp.arange(input_ids.shape[-1])
 
@@ -152,6 +198,7 @@ def make_decoder(model: Any, *, max_new_tokens: int, eos_id: int, yes_id: int, n
             logits = model.apply({"params": params}, None, ids, attention_mask, video_mask, features=features, deterministic=True).logits
             logits = jnp.take_along_axis(logits, (lengths - 1)[..., None, None], axis=2)[:, :, 0]  # [B, K, V]
             log_odds = jnp.where(step == 0, logits[..., yes_id] - logits[..., no_id], log_odds)
+            logits = logits.at[..., yes_id].add(jnp.where(step == 0, -threshold, 0.0))
             token = jnp.where(done, eos_id, jnp.argmax(logits, axis=-1).astype(ids.dtype))
             done = done | (token == eos_id)
             ids = jnp.where((positions == lengths[..., None]) & ~done[..., None], token[..., None], ids)
@@ -196,7 +243,7 @@ def _read_videos(
             set_aside.append(SetAside(record.video, str(error)))
             skip()
         else:
-            yield _Asked(record, video, tuple(prompts[question] for question in record.questions))
+            yield _Asked(record, video, None, tuple(prompts[question] for question in record.questions))
 
 
 def _fill(group: Sequence[_Asked], size: int) -> list[_Asked]:

@@ -54,17 +54,28 @@ def write_html(path: Path, evaluation: Evaluation, stages: Sequence[StageCurves]
       evaluation: what is shown. Frames are read again from the videos of the examples.
       stages: training curves of the run and of those that it started from, the earliest first.
     """
-    template = importlib.resources.files("pvchat_jax.evaluation").joinpath("templates", "report.html").read_text(encoding="utf-8")
     facts = (
         f"Model {evaluation.model}, stage {evaluation.stage}, step {evaluation.step} of {evaluation.run}. "
         f"{len(evaluation.answers)} questions about {len({answer.video for answer in evaluation.answers})} videos of {evaluation.records}."
     )
     sections = [item for item in _sections(evaluation, stages) if item is not None]
+    title = f"How well the model knows {evaluation.subject}"
+    write_page(path, title, facts, sections, verdict=verdict(evaluation.scores), tiles="".join(_tiles(evaluation)))
+
+
+def write_page(path: Path, title: str, facts: str, sections: Sequence[Section], *, verdict: Sequence[str] = (), tiles: str = "") -> None:
+    """Writes one self-contained page.
+
+    Args:
+      path: of the `.html` file; an interrupted write leaves the old file.
+      facts: a line below the title. verdict: sentences below that. tiles: markup of the numbers on top.
+    """
+    template = importlib.resources.files("pvchat_jax.evaluation").joinpath("templates", "report.html").read_text(encoding="utf-8")
     page = string.Template(template).substitute(
-        title=text(f"How well the model knows {evaluation.subject}"),
+        title=text(title),
         facts=text(facts),
-        verdict="".join(f"<p>{text(sentence)}</p>" for sentence in verdict(evaluation.scores)),
-        tiles="".join(_tiles(evaluation)),
+        verdict="".join(f"<p>{text(sentence)}</p>" for sentence in verdict),
+        tiles=tiles,
         links="".join(item.link() for item in sections),
         body="\n".join(item.markup() for item in sections),
     )

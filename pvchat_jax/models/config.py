@@ -264,34 +264,46 @@ REFERENCE = dataclasses.replace(
 TINY = PVChatConfig(
     name="tiny",
     vision=VisionConfig(
-        image_size=64, patch_size=8, num_frames=4, width=64, depth=4, return_index=-2, num_heads=4, mlp_width=192, layer_scale_init=1.0
+        image_size=64, patch_size=8, num_frames=4, width=128, depth=5, return_index=-2, num_heads=4, mlp_width=256, layer_scale_init=1.0
     ),
     qformer=QFormerConfig(
-        width=72,
+        width=128,
         num_layers=2,
-        num_heads=6,
-        mlp_width=144,
+        num_heads=8,
+        mlp_width=256,
+        cross_attention_every=1,
         vocab_size=64,
         max_text_length=32,
-        num_query_tokens=6,
+        num_query_tokens=12,
         num_extra_query_tokens=0,  # they start at zero, where the layer norm's gradient is 1e6: not for training from scratch
-        num_subject_tokens=4,
+        num_subject_tokens=8,
         hidden_dropout=0.0,
         attention_dropout=0.0,
         drop_path=0.0,
         remoh=ReMoHConfig(start_layer=1, num_shared_heads=4),
     ),
     language_model=MistralConfig(
-        vocab_size=512,
-        width=64,
-        mlp_width=128,
+        vocab_size=576,
+        width=96,
+        mlp_width=192,
         num_layers=2,
         num_heads=4,
         num_kv_heads=2,
-        head_dim=16,
-        lora=LoRAConfig(rank=4, alpha=8.0, dropout=0.0),
+        head_dim=24,
+        lora=LoRAConfig(rank=8, alpha=16.0, dropout=0.0),
     ),
     remat_policy="none",
 )
+
+
+def impersonal(model: PVChatConfig) -> PVChatConfig:
+    """`model` without what belongs to a subject or is added for one: subject tokens, routers and LoRA."""
+    remoh = dataclasses.replace(model.qformer.remoh, start_layer=model.qformer.num_layers)
+    return dataclasses.replace(
+        model,
+        qformer=dataclasses.replace(model.qformer, num_subject_tokens=0, remoh=remoh),
+        language_model=dataclasses.replace(model.language_model, lora=dataclasses.replace(model.language_model.lora, rank=0)),
+    )
+
 
 PRESETS = {"8b": EIGHT_B, "tiny": TINY, "reference": REFERENCE}

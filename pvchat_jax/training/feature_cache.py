@@ -47,9 +47,9 @@ SAVE_SECONDS = 5.0  # at most this much is encoded again after a kill
 REPORT_SECONDS = 10.0
 
 
-def feature_file(output_dir: Path) -> Path:
-    """Where the features of a run lie."""
-    return output_dir / "features" / "features.npy"
+def feature_file(config: TrainConfig) -> Path:
+    """Where the features of a run lie: in its output directory, or where runs share them."""
+    return Path(config.data.features_dir or f"{config.output_dir}/features") / "features.npy"
 
 
 def check_cacheable(config: TrainConfig) -> None:
@@ -93,7 +93,7 @@ def cache_features(config: TrainConfig, model: Any, params: Params, records: Seq
     with mesh_context(mesh):
         shape = jax.eval_shape(encode, params, clips).shape[1:]
         say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        store = _Store(feature_file(Path(config.output_dir)), (num_rows, *shape), describe_features(config, params, records), say)
+        store = _Store(feature_file(config), (num_rows, *shape), describe_features(config, params, records), say)
         if store.rows_done == num_rows:
             return
         with store, _Progress(console, store.rows_done, num_rows) as progress:

@@ -5,13 +5,12 @@ rebuilt from its `config.json` and what that names.
 """
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import orbax.checkpoint as ocp
 from flax.core import meta
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -24,6 +23,7 @@ from pvchat_jax.sharding import make_mesh, param_shardings
 from pvchat_jax.training.checkpoint import Checkpoints
 from pvchat_jax.training.partition import Params, join_params, split_params, trainable_groups
 from pvchat_jax.training.state import TrainState, create_train_state
+from pvchat_jax.training.weights import read_weights, weights_directory
 
 # No published checkpoint has these, so they may start from the seed even where they are frozen.
 NEW_GROUPS = ("subject_tokens", "name_row", "router", "lora")
@@ -192,7 +192,7 @@ def starting_params(
     lineage = [config, *(run.config for run in earlier)]
     weights = next((run.weights for run in lineage if run.weights), "")
     if weights:
-        read, missing = read_weights(Path(weights), missing, names)
+        read, missing = read_weights(weights_directory(weights), missing, names)
         found |= read
         notes.append(f"{len(read)} tensors from {weights}")
         _refuse_missing(weights, missing, trainable_groups(config.optimizer))
@@ -214,37 +214,6 @@ def _trained_by(run: Ancestor, wanted: Params) -> Params:
             "start a new run from what is there with another --config.output_dir."
         )
     return checkpoints.restore_trainable(run.step, wanted)
-
-
-def read_weights(
-    directory: Path, like: dict[str, jax.ShapeDtypeStruct], names: Collection[str]
-) -> tuple[dict[str, jax.Array], dict[str, jax.ShapeDtypeStruct]]:
-    """Reads the named parameters from a directory of converted weights, straight into their shards.
-
-    Returns:
-      Those of `names` that the directory has, and the part of `like` that it lacks.
-
-    Raises:
-      UserError: the directory holds no weights, or a tensor has another shape.
-    """
-    with ocp.PyTreeCheckpointer() as reader:
-        try:
-            saved = flatten_dict(reader.metadata(directory.absolute()).item_metadata.tree, sep="/")
-        except Exception as error:  # Orbax has many ways to say that these are not its files.
-            raise UserError(
-                f"{directory} holds no converted weights ({type(error).__name__}); make them with python -m converters.from_torch."
-            ) from error
-        for name, leaf in like.items():
-            if name in saved and tuple(saved[name].shape) != leaf.shape:
-                raise UserError(
-                    f"{directory} is of another model: {name} has shape {tuple(saved[name].shape)} there and {leaf.shape} in this "
-                    "configuration; convert weights of the configured size."
-                )
-        present = unflatten_dict({name: leaf for name, leaf in like.items() if name in saved and name in names}, sep="/")
-        restore_args = ocp.checkpoint_utils.construct_restore_args(present)
-        arguments = ocp.args.PyTreeRestore(present, restore_args=restore_args, partial_restore=True)
-        read = flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/") if present else {}
-    return read, {name: leaf for name, leaf in like.items() if name not in saved}
 
 
 def random_params(model: PVChat, config: TrainConfig, seed: int, wanted: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:

@@ -13,6 +13,7 @@ from pvchat_jax.files import write_atomically
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
+LOSS_PARTS = ("lm_loss", "spr_loss", "hae_loss", "balance_loss", "slot_loss")  # the order in which they are shown
 
 
 class MetricsWriter:
@@ -130,9 +131,14 @@ class ProgressReport:
 
 def describe(metrics: Mapping[str, float]) -> str:
     """The metrics that a reader watches, such as `loss 2.3 (lm 2.2 + spr 0.04 + hae 0.06)  active 51%  lr 1e-05  0.8 steps/s`."""
-    parts = " + ".join(f"{name.removesuffix('_loss')} {metrics[name]:.4g}" for name in ("lm_loss", "spr_loss", "hae_loss"))
-    text = f"loss {metrics['loss']:.4g} ({parts})  active {metrics['active_rate']:.0%}  lr {metrics['learning_rate']:.2g}"
-    return f"{text}  {metrics['steps_per_second']:.3g} steps/s" if "steps_per_second" in metrics else text
+    parts = " + ".join(f"{name.removesuffix('_loss')} {metrics[name]:.4g}" for name in LOSS_PARTS if name in metrics)
+    pieces = [f"loss {metrics['loss']:.4g}{f' ({parts})' if parts else ''}"]
+    if "active_rate" in metrics:
+        pieces.append(f"active {metrics['active_rate']:.0%}")
+    pieces.append(f"lr {metrics['learning_rate']:.2g}")
+    if "steps_per_second" in metrics:
+        pieces.append(f"{metrics['steps_per_second']:.3g} steps/s")
+    return "  ".join(pieces)
 
 
 def _duration(seconds: float) -> str:

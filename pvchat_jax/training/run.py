@@ -62,7 +62,7 @@ def train_run(config: TrainConfig) -> Path:
     step_fn = make_train_step(model, config, mesh)
     process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     output = Path(config.output_dir)
-    features = feature_file(output) if config.data.cache_features else None
+    features = feature_file(config) if config.data.cache_features else None
     iterator = make_train_iterator(config, data.records, data.tokenizer, **process, features=features)
 
     checkpoints = Checkpoints(output / CHECKPOINTS, keep=config.checkpoint.keep, report=say)

@@ -26,8 +26,10 @@ from tests.training import stand_in
 from tests.training.stand_in import StandIn, make_batch, make_config
 
 _QFORMER = make_config().model.qformer
-# Turns the tiny preset into one whose routed modules are the stand-in's.
+# Turns the tiny preset into one that starts from the seed, and whose routed modules are the stand-in's.
 OVERRIDES = (
+    "--config.weights=",
+    "--config.data.cache_features=False",
     f"--config.model.qformer.num_layers={_QFORMER.num_layers}",
     f"--config.model.qformer.remoh.start_layer={_QFORMER.remoh.start_layer}",
     f"--config.model.qformer.remoh.num_shared_heads={_QFORMER.remoh.num_shared_heads}",
@@ -45,7 +47,7 @@ def init_boxed(model: StandIn, config, key: jax.Array) -> dict:
 def stand_in_model() -> Iterator[None]:
     """Within it, runs are made of the stand-in, with a row for each token of the tiny tokenizer."""
     with (
-        mock.patch.object(stand_in, "VOCAB", 513),
+        mock.patch.object(stand_in, "VOCAB", 577),
         mock.patch.object(initialise, "init_boxed", init_boxed),
         mock.patch.object(initialise, "build_pvchat", lambda config, dtype: StandIn()),
         mock.patch.object(run, "build_pvchat", lambda config, dtype: StandIn()),

@@ -66,11 +66,11 @@ def cache(config: TrainConfig, mesh: jax.sharding.Mesh = ONE, seed: int = 0) -> 
 
 
 def stored(config: TrainConfig) -> np.ndarray:
-    return np.load(feature_file(Path(config.output_dir)))
+    return np.load(feature_file(config))
 
 
 def manifest(config: TrainConfig) -> Path:
-    return feature_file(Path(config.output_dir)).with_name("manifest.json")
+    return feature_file(config).with_name("manifest.json")
 
 
 @pytest.mark.parametrize("mesh", [ONE, FOUR], ids=["one device", "four devices"])
@@ -124,7 +124,7 @@ def test_rows_that_the_manifest_does_not_count_are_written_again(config: TrainCo
     whole = stored(config)
     content = json.loads(manifest(config).read_text())
     manifest(config).write_text(json.dumps({**content, "rows_done": 5}))
-    rows = np.load(feature_file(Path(config.output_dir)), mmap_mode="r+")
+    rows = np.load(feature_file(config), mmap_mode="r+")
     rows[5:] = 7.0  # whatever a power cut left there
     rows.flush()
     decoded.clear()
@@ -152,7 +152,7 @@ def test_features_of_something_else_are_made_anew(
     if reason == "videos":
         os.utime(videos.parent / "0.mp4", (1, 1))
     if reason == "features.npy":
-        os.truncate(feature_file(Path(config.output_dir)), 200)
+        os.truncate(feature_file(config), 200)
     other = dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
     assert f"do not fit this run ({reason}) and are made anew" in cache(other, seed=int(reason == "vision_parameters"))
     assert len(decoded) == NUM_VIDEOS * other.data.draws_per_video == len(stored(other))

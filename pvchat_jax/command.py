@@ -1,0 +1,54 @@
+"""What the command lines that run a configuration have in common."""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pvchat_jax.config.flags import parse_command_line
+from pvchat_jax.devices import prepare_jax
+from pvchat_jax.errors import exit_on_user_error
+
+_Config = TypeVar("_Config")
+
+
+def run_command(
+    name: str,
+    argv: Sequence[str] | None,
+    check: Callable[[_Config], object],
+    run: Callable[[_Config], object],
+    *,
+    description: str,
+    kind: type[_Config],
+    example: str,
+) -> None:
+    """Reads a configuration from the command line and runs it.
+
+    Exits with 2 for a `UserError`, and with 128 plus the signal's number when stopped, saying how to go on.
+
+    Args:
+      name: of the module, such as `pvchat_jax.pretrain`.
+      argv: arguments after the program's name; None takes those of the process.
+      check: raises `UserError` for what is missing, at once; `run` may take seconds to begin.
+      description: what `--help` prints. example: a value of `--config` for messages.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with exit_on_user_error():
+        config = parse_command_line(arguments, description=description, kind=kind, example=example)
+        check(config)
+        prepare_jax()
+        from pvchat_jax.training.loop import Interrupted  # slow, so after everything that may be wrong with the arguments
+
+        command = shlex.join(["python", "-m", name, *arguments])
+        try:
+            run(config)
+        except Interrupted as interruption:
+            print(f"{interruption}; continue with: {command}", file=sys.stderr)
+            raise SystemExit(128 + interruption.signum) from None
+        except KeyboardInterrupt:
+            print(f"interrupted; continue with: {command}", file=sys.stderr)
+            raise SystemExit(130) from None
+
+
+def nothing_needed(config: object) -> None:
+    """For commands that read no file that a user has to provide."""

@@ -1,0 +1,53 @@
+"""Everything that personalising a model from one video depends on, as frozen dataclasses that validate themselves."""
+
+import dataclasses
+
+from pvchat_jax.config.schema import TrainConfig
+
+# What is trained on, each with all that comes before it.
+CLIP_SETS = ("one_positive", "negatives", "synthetic_positives", "look_alikes")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PersonaliseConfig:
+    """From one video of a person to a model that knows the person.
+
+    Attributes:
+      video: the one video.
+      weights: base model with readers, `tiny` for the one in the package; both stages start from it.
+      num_clips: training clips that are drawn, half of them with the subject.
+      num_calibration: clips that are drawn besides, to choose the threshold between yes and no.
+      clip_set: which of the clips are used, one of `CLIP_SETS`; the last uses them all.
+      stage1: training on single frames. num_steps 0 is not possible, so `with_stage1` switches it off.
+      stage2: training on video.
+      seed: of the clips and of the training.
+      shared_dir: where clips and features are kept, for runs that differ in training alone; empty means in the output directory.
+    """
+
+    video: str = ""
+    output_dir: str = "runs/wilson"
+    weights: str = "tiny"
+    num_clips: int = 800
+    num_calibration: int = 120
+    clip_set: str = "look_alikes"
+    shared_dir: str = ""
+    with_stage1: bool = True
+    stage1: TrainConfig
+    stage2: TrainConfig
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.clip_set not in CLIP_SETS:
+            raise ValueError(f"clip_set '{self.clip_set}' is not one of {CLIP_SETS}")
+        for name in ("num_clips", "num_calibration"):
+            if getattr(self, name) < 4:
+                raise ValueError(f"{name} {getattr(self, name)} is below 4, which leaves a kind of clip out")
+        if self.output_dir == "":
+            raise ValueError("output_dir is empty")
+        if self.stage1.data.subject != self.stage2.data.subject:
+            raise ValueError("stage1.data.subject differs from stage2.data.subject")
+
+    @property
+    def subject(self) -> str:
+        """The name as it stands in questions."""
+        return self.stage2.data.subject

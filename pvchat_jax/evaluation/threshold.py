@@ -1,0 +1,53 @@
+"""The log-odds that an answer needs to begin with "Yes", chosen on clips that are kept from both training and test."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pvchat_jax.errors import UserError
+from pvchat_jax.evaluation.scores import Answer
+from pvchat_jax.files import write_atomically
+
+THRESHOLD_FILE = "threshold.json"
+
+
+def choose_threshold(answers: Sequence[Answer]) -> float:
+    """The threshold with the best balanced accuracy on existence answers; in the middle, where several are equally good.
+
+    Returns 0, the threshold of greedy decoding, where one class is missing.
+    """
+    scored = [answer for answer in answers if answer.log_odds is not None]
+    odds = np.array([answer.log_odds for answer in scored])
+    present = np.array([answer.present for answer in scored], bool)
+    if present.all() or not present.any():
+        return 0.0
+    values = np.unique(odds)
+    # One step outside on either side, so that always-yes and always-no are candidates too.
+    edges = np.concatenate([[values[0] - 1], values, [values[-1] + 1]])
+    candidates = (edges[:-1] + edges[1:]) / 2
+    accepted = odds[None] > candidates[:, None]
+    balanced = accepted[:, present].mean(axis=1) + 1 - accepted[:, ~present].mean(axis=1)
+    best = np.flatnonzero(balanced == balanced.max())
+    return float((edges[best[0]] + edges[best[-1] + 1]) / 2)
+
+
+def write_threshold(run: Path, threshold: float, num_videos: int) -> None:
+    """Notes the threshold in a run's directory, where evaluation finds it."""
+    write_atomically(run / THRESHOLD_FILE, json.dumps({"threshold": threshold, "num_videos": num_videos}) + "\n")
+
+
+def read_threshold(run: Path) -> float | None:
+    """The threshold of a run; None where none was chosen.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = run / THRESHOLD_FILE
+    if not path.is_file():
+        return None
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["threshold"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete it to answer without a threshold.") from error

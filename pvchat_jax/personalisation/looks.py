@@ -1,0 +1,65 @@
+"""What a person looks like, read off one video by the readers of the base model."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pvchat_jax.config.schema import TrainConfig
+from pvchat_jax.data.preprocess import preprocess_frames
+from pvchat_jax.data.video import read_frames
+from pvchat_jax.errors import UserError
+from pvchat_jax.files import write_atomically
+from pvchat_jax.models.pvchat import build_pvchat
+from pvchat_jax.pretraining.readers import read_person
+from pvchat_jax.pretraining.truth import PERSON_CLASSES
+from pvchat_jax.pretraining.vision import encode
+from pvchat_jax.training.weights import read_tensors
+from pvchat_jax.world.people import IDENTITY_VALUES, Identity, Outfit
+from pvchat_jax.world.plan import Subject
+
+_CLIPS = 4  # read and averaged; together they take every fourth frame, each from another first one
+
+
+class Looks(NamedTuple):
+    """The most probable subject, and by feature the probability of what was chosen."""
+
+    subject: Subject
+    confidence: Mapping[str, float]
+
+
+def read_looks(video: Path, weights: Path, config: TrainConfig) -> Looks:
+    """Reads who is in a video with one person.
+
+    Args:
+      weights: folder of a base model that has readers.
+      config: gives the sizes of the model and of its input.
+
+    Raises:
+      UserError: the video or the weights cannot be read, or the weights have no readers.
+    """
+    params = read_tensors(weights, ("vision_encoder/", "vision_norm/", "readers/"))
+    if "readers" not in params:
+        raise UserError(f"the weights in {weights} have no readers of people's looks; take those of python -m pvchat_jax.pretrain.")
+    model = build_pvchat(config.model)
+    num_frames = config.data.num_frames
+    frames = read_frames(str(video), num_frames * _CLIPS).frames
+    clips = np.stack([preprocess_frames(frames[first::_CLIPS], config.data.image_size, (1, 1))[0] for first in range(_CLIPS)])
+    read = jax.jit(lambda params, clips: read_person(params["readers"], encode(model, params, clips)[:, 1:]))(params, jnp.asarray(clips))
+    probabilities = {name: np.asarray(jax.nn.softmax(jnp.sum(values, axis=0))) for name, values in read.items()}
+    values = {name: classes[int(np.argmax(probabilities[name]))] for name, classes in PERSON_CLASSES.items()}
+    identity = Identity(**{name: values[name] for name in IDENTITY_VALUES})
+    outfit = Outfit(colour=values["top_colour"], garment=values["garment"], hat=values["hat"])
+    return Looks(Subject(identity, outfit), {name: float(np.max(share)) for name, share in probabilities.items()})
+
+
+def write_looks(path: Path, looks: Looks) -> None:
+    """Notes what was read and how sure that is, for the user to check."""
+    read = {name: getattr(looks.subject.identity, name) for name in IDENTITY_VALUES}
+    wears = {"colour": looks.subject.outfit.colour, "garment": looks.subject.outfit.garment, "hat": looks.subject.outfit.hat}
+    confidence = {name: round(share, 4) for name, share in looks.confidence.items()}
+    write_atomically(path, json.dumps({"identity": read, "outfit": wears, "confidence": confidence}, indent=1) + "\n")

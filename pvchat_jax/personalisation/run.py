@@ -1,0 +1,133 @@
+"""One subject from video to personalised model: every part is kept and skipped when the same command runs again."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pvchat_jax.config.personalise_schema import CLIP_SETS, PersonaliseConfig
+from pvchat_jax.config.schema import MeshConfig, TrainConfig
+from pvchat_jax.data.records import Record, load_records, write_records
+from pvchat_jax.evaluation.generation import answer_records
+from pvchat_jax.evaluation.selection import choose_records
+from pvchat_jax.evaluation.threshold import choose_threshold, read_threshold, write_threshold
+from pvchat_jax.personalisation.looks import Looks, read_looks, write_looks
+from pvchat_jax.sharding import make_mesh
+from pvchat_jax.training.initialise import load_run
+from pvchat_jax.training.run import train_run
+from pvchat_jax.training.weights import weights_directory
+from pvchat_jax.world.build import WorldPaths, build_world
+
+LOOKS_FILE = "looks.json"
+CLIPS_SEED_OFFSET = 1_000_000  # drawn clips share no seed with the worlds of subjects
+
+
+class Personalised(NamedTuple):
+    """`run` is the directory of the last stage; `seconds` by part, of what this call did."""
+
+    run: Path
+    looks: Looks
+    seconds: dict[str, float]
+
+
+def personalise(config: PersonaliseConfig, console: Console) -> Personalised:
+    """Reads who is in `config.video`, draws clips of that person and others, trains, and chooses the threshold.
+
+    Raises:
+      UserError: the video or the base cannot be used.
+      pvchat_jax.training.loop.Interrupted: a signal came and everything was saved.
+    """
+    out = Path(config.output_dir)
+    seconds: dict[str, float] = {}
+    timed = _Stopwatch(seconds)
+    looks = timed("reading", lambda: read_looks(Path(config.video), weights_directory(config.weights), config.stage2))
+    write_looks(out / LOOKS_FILE, looks)
+    clips = timed("drawing", lambda: _draw_clips(config, looks, console))
+    records = out / "train.jsonl"
+    write_records(records, choose_clips(load_records(clips.train, config.subject), config))
+    for stage in training_stages(config, records):
+        timed(f"stage {stage.stage}", lambda stage=stage: train_run(stage))
+    run = Path(stage.output_dir)
+    if read_threshold(run) is None:
+        timed("calibrating", lambda: calibrate_run(run, clips.calibration, config.subject))
+    return Personalised(run, looks, seconds)
+
+
+class _Stopwatch:
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self._seconds = seconds
+
+    def __call__(self, name: str, part: Callable[[], object]) -> object:
+        start = time.monotonic()
+        result = part()
+        self._seconds[name] = time.monotonic() - start
+        return result
+
+
+def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> WorldPaths:
+    columns = (TextColumn("drawing clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("", total=None)
+        return build_world(
+            Path(config.shared_dir or config.output_dir) / "clips",
+            subject=config.subject,
+            num_train=config.num_clips,
+            num_calibration=config.num_calibration,
+            seed=CLIPS_SEED_OFFSET + config.seed,
+            believed=looks.subject,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+
+
+def choose_clips(clips: Sequence[Record], config: PersonaliseConfig) -> list[Record]:
+    """The records of `config.clip_set`: the one video, and the drawn clips of the kinds that the set has."""
+    level = CLIP_SETS.index(config.clip_set)
+    roles = {role for role, needed in (("easy_negative", 1), ("positive", 2), ("hard_negative", 3)) if level >= needed}
+    drawn = [record for record in clips if record.role in roles]
+    if "positive" in roles:
+        return drawn
+    return [_one_video(clips, config), *drawn]
+
+
+def _one_video(clips: Sequence[Record], config: PersonaliseConfig) -> Record:
+    """The one video as a record, with the questions about presence that it answers by itself."""
+    positive = next(record for record in clips if record.role == "positive")
+    questions = tuple(question for question in positive.questions if question.type == "existence")
+    return dataclasses.replace(
+        positive, video=str(Path(config.video).absolute()), questions=questions, origin="real", sha256=None, truth={}
+    )
+
+
+def training_stages(config: PersonaliseConfig, records: Path) -> list[TrainConfig]:
+    """The configurations of the stages that train, wired together and to the records."""
+    out = Path(config.output_dir)
+    stages: list[TrainConfig] = []
+    for stage in (config.stage1, config.stage2)[0 if config.with_stage1 else 1 :]:
+        has_both = CLIP_SETS.index(config.clip_set) > 0
+        shared = f"{config.shared_dir}/features_{stage.stage}_{config.clip_set}" if config.shared_dir else ""
+        data = dataclasses.replace(stage.data, train=str(records), seed=config.seed, balance_presence=has_both, features_dir=shared)
+        wired = dataclasses.replace(
+            stage,
+            data=data,
+            seed=config.seed,
+            weights=config.weights,
+            output_dir=str(out / f"stage{stage.stage}"),
+            init_from=stages[-1].output_dir if stages else "",
+        )
+        stages.append(wired)
+    return stages
+
+
+def calibrate_run(run: Path, records_file: Path, subject: str) -> float:
+    """Chooses the threshold of a run on the existence questions of `records_file`, writes it into the run and returns it."""
+    loaded = load_run(run, make_mesh(MeshConfig(data=1), jax.devices()[:1]))
+    records = choose_records(load_records(records_file, subject), ("existence",), None)
+    answered = answer_records(loaded.model, loaded.params, loaded.tokenizer, loaded.config, records)
+    threshold = choose_threshold(answered.answers)
+    write_threshold(run, threshold, len(records))
+    return threshold

@@ -1,0 +1,94 @@
+"""Weights that a run starts from: a folder that the converters made, or one with a safetensors file such as the packaged tiny base.
+
+The tensors of `model.safetensors` have the names of the model's parameters, joined by `/`.
+"""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import safetensors
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from pvchat_jax.config.inputs import PACKAGED_BASE, PACKAGED_BASE_DIRECTORY
+from pvchat_jax.errors import UserError
+
+SAFETENSORS_FILE = "model.safetensors"
+
+Abstract = dict[str, jax.ShapeDtypeStruct]
+
+
+def weights_directory(weights: str) -> Path:
+    """The folder that `TrainConfig.weights` names; `tiny` is the one in the package."""
+    return PACKAGED_BASE_DIRECTORY if weights == PACKAGED_BASE else Path(weights)
+
+
+def read_weights(directory: Path, like: Abstract, names: Collection[str]) -> tuple[dict[str, jax.Array], Abstract]:
+    """Reads the named parameters from a directory of weights, straight into their shards.
+
+    Returns:
+      Those of `names` that the directory has, and the part of `like` that it lacks.
+
+    Raises:
+      UserError: the directory holds no weights, or a tensor has another shape.
+    """
+    if (directory / SAFETENSORS_FILE).is_file():
+        return _read_safetensors(directory / SAFETENSORS_FILE, like, names)
+    with ocp.PyTreeCheckpointer() as reader:
+        try:
+            saved = flatten_dict(reader.metadata(directory.absolute()).item_metadata.tree, sep="/")
+        except Exception as error:  # Orbax has many ways to say that these are not its files.
+            raise UserError(
+                f"{directory} holds no converted weights ({type(error).__name__}); make them with python -m converters.from_torch."
+            ) from error
+        _check_shapes(directory, {name: tuple(leaf.shape) for name, leaf in saved.items()}, like)
+        present = unflatten_dict({name: leaf for name, leaf in like.items() if name in saved and name in names}, sep="/")
+        restore_args = ocp.checkpoint_utils.construct_restore_args(present)
+        arguments = ocp.args.PyTreeRestore(present, restore_args=restore_args, partial_restore=True)
+        read = flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/") if present else {}
+    return read, {name: leaf for name, leaf in like.items() if name not in saved}
+
+
+def read_tensors(directory: Path, prefixes: tuple[str, ...]) -> dict[str, Any]:
+    """Tensors of a folder with a safetensors file whose names begin with one of `prefixes`, as a nested dict of float32.
+
+    Raises:
+      UserError: there is no such file, or it cannot be read.
+    """
+    path = directory / SAFETENSORS_FILE
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118  a file is no mapping
+            found = {name: file.get_tensor(name).astype(np.float32) for name in names}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}); make a base with python -m pvchat_jax.pretrain.") from error
+    return unflatten_dict(found, sep="/")
+
+
+def _read_safetensors(path: Path, like: Abstract, names: Collection[str]) -> tuple[dict[str, jax.Array], Abstract]:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            saved = set(file.keys())
+            _check_shapes(path, {name: tuple(file.get_slice(name).get_shape()) for name in saved}, like)
+            wanted = {name: leaf for name, leaf in like.items() if name in saved and name in names}
+            arrays = {name: file.get_tensor(name).astype(leaf.dtype) for name, leaf in wanted.items()}
+    except (safetensors.SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable safetensors file ({error}); restore it.") from error
+    read = {name: _place(array, wanted[name].sharding) for name, array in arrays.items()}
+    return read, {name: leaf for name, leaf in like.items() if name not in saved}
+
+
+def _place(array: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+def _check_shapes(source: Path, shapes: Mapping[str, tuple[int, ...]], like: Mapping[str, Any]) -> None:
+    for name, leaf in like.items():
+        if name in shapes and shapes[name] != leaf.shape:
+            raise UserError(
+                f"{source} is of another model: {name} has shape {shapes[name]} there and {leaf.shape} in this "
+                "configuration; give weights of the configured size."
+            )

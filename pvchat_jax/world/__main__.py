@@ -18,12 +18,15 @@ from pvchat_jax.world.contact_sheet import write_contact_sheet
 
 _DESCRIPTION = """\
 Draws short videos of an invented person and of others who may look alike, with exactly known questions and answers, so
-that the whole system can be tried without a download. Half of the videos show the person, a quarter somebody who
-differs in two or three features, a quarter somebody else. Everything follows from --seed.
+that the whole system can be tried without a download. Half of the videos show the person, a quarter somebody who differs
+in one or two features and wears the same as the person in the reference video, a quarter somebody else. Everything
+follows from --seed.
 
-Written to --out: videos/*.mp4 (H.264, 128 x 128 pixels, 16 frames at 8 per second), and train.jsonl and test.jsonl, which
-share no video, no other person, no outfit in the same scene and no wording of a question.
-An interrupted build continues when it is started again; damaged videos are drawn again.
+Written to --out: videos/*.mp4 (H.264, 128 x 128 pixels, 16 frames at 8 per second) and what is known of them:
+reference.jsonl (the one video of the person that a user would have), train.jsonl, calibration.jsonl (for thresholds; people
+and clothes as in training) and test.jsonl, which shares no video, no other person, no outfit in the same scene and no
+wording of a question with the rest. An interrupted build continues when it is started again; damaged videos are drawn
+again.
 """
 _EPILOG = """\
 examples:
@@ -48,9 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="decides who the person is and all else (default: %(default)s)")
     parser.add_argument("--subject", metavar="NAME", default="<Wilson>", help="the person's name in the texts (default: %(default)s)")
     parser.add_argument("--num_train", metavar="N", type=int, default=400, help="training videos (default: %(default)s)")
+    parser.add_argument("--num_calibration", metavar="N", type=int, default=0, help="videos for thresholds (default: %(default)s)")
     parser.add_argument("--num_test", metavar="N", type=int, default=80, help="test videos (default: %(default)s)")
     parser.add_argument("--workers", metavar="N", type=int, help="processes (default: one per processor)")
-    parser.add_argument("--sheet", metavar="FILE.png", type=Path, help="also draw a picture of the person and some look-alikes")
+    parser.add_argument(
+        "--sheet",
+        metavar="FILE.png",
+        type=Path,
+        help="also draw a picture of the person in the reference video and in others, and of look-alikes in tests, with captions",
+    )
     options = parser.parse_args(arguments)
     if options.out is None and options.sheet is None:
         parser.error("give --out=DIR for a world, --sheet=FILE.png for a picture of its people, or both")
@@ -80,12 +89,14 @@ def _build(options: argparse.Namespace) -> None:
             options.out,
             subject=options.subject,
             num_train=options.num_train,
+            num_calibration=options.num_calibration,
             num_test=options.num_test,
             seed=options.seed,
             progress=show,
             workers=options.workers,
         )
-    print(f"wrote {paths.train} and {paths.test}")
+    numbers = (1, options.num_train, options.num_calibration, options.num_test)
+    print(f"wrote {', '.join(str(path) for path, number in zip(paths, numbers, strict=True) if number)}")
 
 
 if __name__ == "__main__":

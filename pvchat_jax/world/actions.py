@@ -1,4 +1,4 @@
-"""What people do: each action is a function of time that returns a pose for every frame.
+"""What people do and how they carry themselves: an action is a function of time that returns a pose for every frame, a gait changes it.
 
 `free_side` is the arm (0 on the viewer's left, 1 on the right) with more room to the edge of the picture.
 
@@ -119,4 +119,21 @@ ACTIONS: Mapping[str, Callable[[FloatArray, np.random.Generator, int], Pose]] = 
     "look around": _look_around,
     WALK_RIGHT: functools.partial(_walk, direction=1.0),
     WALK_LEFT: functools.partial(_walk, direction=-1.0),
+}
+
+
+def _roll(pose: Pose, time: FloatArray, phase: float) -> Pose:
+    sway = _wave(time, 0.8, phase)
+    return dataclasses.replace(pose, x=pose.x + 4 * sway, head_x=pose.head_x + 7 * sway)
+
+
+def _stoop(pose: Pose, time: FloatArray, phase: float) -> Pose:
+    return dataclasses.replace(pose, y=pose.y + 2, head_y=pose.head_y + 10, face_y=pose.face_y + 3)
+
+
+# By value of the identity's attribute `gait`; it shows in every action.
+GAITS: Mapping[str, Callable[[Pose, FloatArray, float], Pose]] = {
+    "steady": lambda pose, time, phase: pose,
+    "rolling": _roll,
+    "stooped": _stoop,
 }

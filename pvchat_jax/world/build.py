@@ -1,11 +1,13 @@
-"""Writes a world to a folder: videos, `train.jsonl` and `test.jsonl`; continues where an interrupted build stopped.
+"""Writes a world to a folder: videos and their records; continues where an interrupted build stopped.
 
 In the folder are `world.json` (which world this is), `videos/*.mp4`, `videos.sha256` (digests of the finished videos, in the
-format of the sha256sum tool), and `train.jsonl` and `test.jsonl` (records of data.records), which are written last.
+format of the sha256sum tool), and records of data.records, which are written last: `reference.jsonl` (the one video from which the
+subject is to be learnt) and one file for each split that has videos.
 """
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import hashlib
 import json
 import math
@@ -13,18 +15,19 @@ import multiprocessing
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from pvchat_jax.data.records import Record, write_records
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
-from pvchat_jax.world.plan import SPLITS, VideoPlan, plan_video
+from pvchat_jax.world.plan import REFERENCE, SPLITS, Subject, VideoPlan, plan_video, reference_video
 from pvchat_jax.world.questions import ask
 from pvchat_jax.world.render import encode_video, render_frames
+from pvchat_jax.world.staging import frame_truth
 
-WORLD_VERSION = 1  # to be raised when the same seed gives other videos than before
+WORLD_VERSION = 2  # to be raised when the same seed gives other videos than before
 SETTINGS_FILE = "world.json"
 DIGESTS_FILE = "videos.sha256"
 VIDEOS_FOLDER = "videos"
@@ -36,9 +39,11 @@ _VIDEOS_PER_WORKER = 32  # starting a process takes as long as rendering about t
 
 
 class WorldPaths(NamedTuple):
-    """The two files of records."""
+    """The files of records; those of splits without videos do not exist."""
 
+    reference: Path
     train: Path
+    calibration: Path
     test: Path
 
 
@@ -46,9 +51,11 @@ def build_world(
     out_dir: str | Path,
     *,
     subject: str = "<Wilson>",
-    num_train: int,
-    num_test: int,
+    num_train: int = 0,
+    num_calibration: int = 0,
+    num_test: int = 0,
     seed: int,
+    believed: Subject | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> WorldPaths:
@@ -60,21 +67,25 @@ def build_world(
     Args:
       out_dir: is made if it does not exist.
       subject: the name in questions and answers. Who bears it is decided by `seed`.
-      num_train, num_test: videos of each split; a world that is there already can grow.
+      num_train, num_calibration, num_test: videos of each split; a world that is there already can grow.
       seed: of everything; the same seed gives the same records and the same bytes with the same versions of the libraries.
+      believed: who the subject is, as it was read off a reference video; by default the seed decides, and the reference video
+        is drawn as well.
       progress: called with (finished videos, all videos) at the start and after each video.
       workers: processes; by default one per processor, and none besides this one for small worlds.
 
     Returns:
-      Paths of `train.jsonl` and `test.jsonl`.
+      Paths of the records.
 
     Raises:
       UserError: a wrong argument, `out_dir` cannot be written or holds another world.
     """
     out_dir = Path(out_dir)
-    _check_arguments(subject, num_train, num_test, seed)
-    _claim(out_dir, seed)
-    plans = [plan_video(seed, split, index) for split, number in zip(SPLITS, (num_train, num_test), strict=True) for index in range(number)]
+    numbers = dict(zip(SPLITS, (num_train, num_calibration, num_test), strict=True))
+    _check_arguments(subject, numbers, seed)
+    _claim(out_dir, seed, believed)
+    plans = [] if believed else [reference_video(seed)]
+    plans += [plan_video(seed, split, index, believed) for split, number in numbers.items() for index in range(number)]
     digests = _finished_digests(out_dir)
     pending = [plan for plan in plans if _video_name(plan) not in digests]
     report = progress or (lambda done, total: None)
@@ -86,25 +97,26 @@ def build_world(
             ledger.flush()
             report(len(plans) - len(pending) + number, len(plans))
     _write_digests(out_dir, digests)
-    paths = WorldPaths(*(out_dir / f"{split}.jsonl" for split in SPLITS))
-    for split, path in zip(SPLITS, paths, strict=True):
-        write_records(path, [_record(plan, subject, digests[_video_name(plan)]) for plan in plans if plan.split == split])
+    paths = WorldPaths(*(out_dir / f"{split}.jsonl" for split in (REFERENCE, *SPLITS)))
+    for split, path in zip((REFERENCE, *SPLITS), paths, strict=True):
+        if records := [_record(plan, subject, digests[_video_name(plan)]) for plan in plans if plan.split == split]:
+            write_records(path, records)
     return paths
 
 
-def _check_arguments(subject: str, num_train: int, num_test: int, seed: int) -> None:
+def _check_arguments(subject: str, numbers: Mapping[str, int], seed: int) -> None:
     if not subject or subject != subject.strip():
         raise UserError(f"the subject {subject!r} is empty or has outer spaces; choose a name such as <Wilson>.")
-    for name, number in (("num_train", num_train), ("num_test", num_test)):
-        if number < 1:
-            raise UserError(f"{name} is {number}; each split needs at least one video.")
+    for split, number in numbers.items():
+        if number < 0:
+            raise UserError(f"num_{split} is {number}; choose 0 or more.")
     if seed < 0:
         raise UserError(f"the seed {seed} is negative; choose 0 or more.")
 
 
-def _claim(out_dir: Path, seed: int) -> None:
+def _claim(out_dir: Path, seed: int, believed: Subject | None) -> None:
     """Makes the folders and notes which world is in them."""
-    settings = {"version": WORLD_VERSION, "seed": seed}
+    settings = {"version": WORLD_VERSION, "seed": seed, "believed": [dataclasses.asdict(part) for part in believed or ()]}
     path = out_dir / SETTINGS_FILE
     try:
         (out_dir / VIDEOS_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -122,7 +134,7 @@ def _claim(out_dir: Path, seed: int) -> None:
 
 def _video_name(plan: VideoPlan) -> str:
     """Path relative to the world's folder."""
-    return f"{VIDEOS_FOLDER}/{plan.split}_{plan.index:06d}.mp4"
+    return f"{VIDEOS_FOLDER}/{plan.split if plan.split == REFERENCE else f'{plan.split}_{plan.index:06d}'}.mp4"
 
 
 def _finished_digests(out_dir: Path) -> dict[str, str]:
@@ -181,5 +193,5 @@ def _record(plan: VideoPlan, subject: str, digest: str) -> Record:
         origin="rendered",
         sha256=digest,
         questions=ask(plan, subject),
-        truth=plan.truth(),
+        truth=plan.truth() | {"frames": frame_truth(plan)},
     )

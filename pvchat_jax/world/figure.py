@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pvchat_jax.world.actions import Arm, Pose
+from pvchat_jax.world.actions import Arm
 from pvchat_jax.world.people import Identity, Outfit
 from pvchat_jax.world.shapes import Canvas, Colour, Coordinate, FloatArray, Mask, capsule, ellipse, mix, polygon, rectangle, rgb
+from pvchat_jax.world.staging import HALF_SHOULDERS, HEAD_RADII, Placed, head_position
 
 SKIN: Mapping[str, Colour] = {"pale": rgb("fbdcc4"), "tan": rgb("e3a56c"), "brown": rgb("a9693a"), "dark": rgb("643d28")}
 HAIR: Mapping[str, Colour] = {
@@ -18,6 +19,7 @@ HAIR: Mapping[str, Colour] = {
     "blue": rgb("2f6fe0"),
     "pink": rgb("f26bb5"),
 }
+EYES: Mapping[str, Colour] = {"brown": rgb("5b3216"), "blue": rgb("2f8df5"), "green": rgb("23a845")}
 TOP: Mapping[str, Colour] = {
     "red": rgb("d3263a"),
     "orange": rgb("f58220"),
@@ -30,9 +32,7 @@ TOP: Mapping[str, Colour] = {
 }
 WHITE = rgb("fbf8f1")
 INK = rgb("2a2230")
-HALF_SHOULDERS: Mapping[str, float] = {"slim": 27.0, "broad": 42.0}
-HEAD_RADII: Mapping[str, tuple[float, float]] = {"round": (27.0, 22.0), "long": (19.0, 28.0), "square": (22.5, 24.5)}
-CHIN_Y, SHOULDER_Y = 84.0, 90.0
+SHOULDER_Y = 90.0
 BONE = 29.0  # upper arm and forearm
 _LAPEL = ((0.0, -4.0), (11.0, -2.0), (4.0, 20.0), (1.0, 16.0))
 
@@ -78,19 +78,16 @@ class _Head:
         return ellipse(self.canvas, self.x, self.y, radius_x + grow, radius_y + grow, square=self.square)
 
 
-def draw_person(canvas: Canvas, identity: Identity, outfit: Outfit, pose: Pose, *, x: float, y: float = 0.0, scale: float = 1.0) -> None:
-    """Paints a person onto the canvas.
-
-    Args:
-      pose: moves over time; the canvas has as many frames.
-      x: centre of the body in units. y: offset downwards. scale: 1 is a head 38 to 54 units wide.
-    """
-    body_x, body_y = x + scale * pose.x, y + scale * pose.y
+def draw_person(canvas: Canvas, placed: Placed) -> None:
+    """Paints a person onto the canvas, which has as many frames as `placed`."""
+    identity, outfit, pose, scale = placed.identity, placed.outfit, placed.pose, placed.scale
+    body_x, body_y = placed.x + scale * pose.x, placed.y + scale * pose.y
+    head_x, head_y = head_position(placed)
     head = _Head(
         canvas=canvas,
         identity=identity,
-        x=body_x + scale * pose.head_x,
-        y=body_y + scale * pose.head_y + CHIN_Y - HEAD_RADII[identity.face][1] * scale,
+        x=head_x,
+        y=head_y,
         face_x=scale * pose.face_x * (HEAD_RADII[identity.face][0] / 25.0),
         face_y=scale * pose.face_y,
         scale=scale,
@@ -171,7 +168,7 @@ def _face(head: _Head) -> None:
         canvas.paint(ellipse(canvas, head.x + side * radius_x, head.y + 4 * scale, 4.5 * scale, 5.5 * scale), mix(skin, INK, 0.1))
     canvas.paint(head.outline(0.0), skin, shade=0.12)
     x, y = head.features
-    eye_y = y - 2.5 * scale
+    eye_y = y - 4.0 * scale
     spread = 0.42 * radius_x
     _facial_hair(head, x, y)
     if head.identity.mark == "blush":
@@ -188,12 +185,13 @@ def _face(head: _Head) -> None:
     mouth = ellipse(canvas, x, y + 12.5 * scale, 7.5 * scale, 5.2 * scale)
     canvas.paint(mouth.below(0.0) if mouth is not None else None, rgb("8e1f33"))
     canvas.paint(ellipse(canvas, x, y + 5.5 * scale, 2.6 * scale, 2.2 * scale), mix(skin, INK, 0.22))
+    spread = max(spread, 9.5 * scale)
     for side in (-1.0, 1.0):
         eye_x = x + side * spread
-        canvas.paint(ellipse(canvas, eye_x, eye_y, 3.0 * scale, 3.6 * scale), WHITE if head.identity.skin == "dark" else INK)
-        if head.identity.skin == "dark":
-            canvas.paint(ellipse(canvas, eye_x, eye_y, 2.3 * scale, 2.9 * scale), INK)
-    _eyewear(head, x, eye_y, spread)
+        canvas.paint(ellipse(canvas, eye_x, eye_y, 7.6 * scale, 7.6 * scale), WHITE)
+        canvas.paint(ellipse(canvas, eye_x, eye_y, 5.6 * scale, 5.6 * scale), EYES[head.identity.eyes])
+        canvas.paint(ellipse(canvas, eye_x, eye_y, 2.2 * scale, 2.2 * scale), INK)
+        canvas.paint(ellipse(canvas, eye_x + 2 * scale, eye_y - 2 * scale, 1.3 * scale, 1.3 * scale), WHITE)
 
 
 def _facial_hair(head: _Head, x: Coordinate, y: Coordinate) -> None:
@@ -209,24 +207,6 @@ def _facial_hair(head: _Head, x: Coordinate, y: Coordinate) -> None:
         for side in (-1.0, 1.0):
             inner, outer = (x + side * 2 * scale, y + 9.5 * scale), (x + side * 9.5 * scale, y + 11.5 * scale)
             canvas.paint(capsule(canvas, inner, outer, 3.6 * scale), colour)
-
-
-def _eyewear(head: _Head, x: FloatArray, y: FloatArray, spread: float) -> None:
-    canvas, scale, kind = head.canvas, head.scale, head.identity.eyewear
-    if kind == "none":
-        return
-    spread = max(spread, 9.0 * scale)
-    frame = rgb("17151c")
-    canvas.paint(rectangle(canvas, x, y - 1 * scale, head.radii[0] * 0.95, 1.3 * scale), frame)
-    for side in (-1.0, 1.0):
-        lens_x = x + side * spread
-        if kind == "sunglasses":
-            canvas.paint(ellipse(canvas, lens_x, y + 0.5 * scale, 8.8 * scale, 7.0 * scale, square=True), frame)
-            canvas.paint(ellipse(canvas, lens_x - 3 * scale, y - 2 * scale, 2.2 * scale, 1.6 * scale), rgb("6d7486"))
-        else:
-            canvas.paint(ellipse(canvas, lens_x, y, 8.4 * scale, 8.4 * scale), frame)
-            canvas.paint(ellipse(canvas, lens_x, y, 6.0 * scale, 6.0 * scale), rgb("e4f4ff"))
-            canvas.paint(ellipse(canvas, lens_x, y, 2.6 * scale, 3.0 * scale), INK)
 
 
 def _hair_behind(head: _Head) -> None:

@@ -1,6 +1,12 @@
-"""Who is in the picture: identities, which stay, and outfits, which are new in every video. Names alone; figure.py draws them."""
+"""Who is in the picture: identities, which stay, and outfits, which are new in every video. Names alone; figure.py draws them.
+
+Every identity that can exist belongs to one group of people for good, by a hash: people that a base model may be trained on and
+that training clips may show (`base`), people that a model may be personalised to (`subject`), and people that only tests show
+(`test`). So no test shows a stranger or a look-alike whom training has shown, whatever the seeds.
+"""
 
 import dataclasses
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
@@ -9,17 +15,19 @@ import numpy as np
 
 _T = TypeVar("_T")
 
-# Each value can be told from the others of its row in a picture 64 pixels wide, with any hat on.
+# Each value can be told from the others of its row in pictures 64 pixels wide, with any hat on; gait takes several of them.
 IDENTITY_VALUES: Mapping[str, tuple[str, ...]] = {
     "skin": ("pale", "tan", "brown", "dark"),
     "hair_colour": ("black", "blonde", "ginger", "white", "blue", "pink"),
     "hair_style": ("short", "bob", "long", "curls", "pigtails"),
     "face": ("round", "long", "square"),
-    "eyewear": ("none", "glasses", "sunglasses"),
+    "eyes": ("brown", "blue", "green"),
     "facial_hair": ("none", "moustache", "beard"),
     "mark": ("none", "blush", "plaster"),
     "build": ("slim", "broad"),
+    "gait": ("steady", "rolling", "stooped"),
 }
+PEOPLE_GROUPS: Mapping[str, float] = {"base": 0.5, "subject": 0.1, "test": 0.4}  # shares of all identities
 TOP_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
 GARMENTS = ("shirt", "striped shirt", "dotted shirt", "jacket")
 HATS = ("none", "cap", "hat")
@@ -34,10 +42,11 @@ class Identity:
     hair_colour: str
     hair_style: str
     face: str
-    eyewear: str
+    eyes: str
     facial_hair: str
     mark: str
     build: str
+    gait: str
 
     def __post_init__(self) -> None:
         for attribute, values in IDENTITY_VALUES.items():
@@ -68,16 +77,35 @@ def pick(rng: np.random.Generator, values: Sequence[_T]) -> _T:
     return values[rng.integers(len(values))]
 
 
-def random_identity(rng: np.random.Generator) -> Identity:
-    """A person with every attribute drawn uniformly."""
-    return Identity(**{name: pick(rng, values) for name, values in IDENTITY_VALUES.items()})
+def share_of(item: str) -> float:
+    """A number in [0, 1) that stands for `item`, such as the text of an identity, for good; it sorts items into groups."""
+    digest = hashlib.blake2b(f"cast/{item}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def people_group(identity: Identity) -> str:
+    """The only one of `PEOPLE_GROUPS` that a person belongs to."""
+    share = share_of(repr(identity))
+    for group, size in PEOPLE_GROUPS.items():
+        if share < size:
+            return group
+        share -= size
+    return group  # the last one, where sizes round to a sum below 1
+
+
+def random_identity(rng: np.random.Generator, group: str) -> Identity:
+    """A person of `group` with every attribute drawn uniformly."""
+    while True:
+        identity = Identity(**{name: pick(rng, values) for name, values in IDENTITY_VALUES.items()})
+        if people_group(identity) == group:
+            return identity
 
 
 def look_alike(identity: Identity, n_differences: int, rng: np.random.Generator) -> Identity:
-    """A person who differs from `identity` in exactly `n_differences` attributes.
+    """A person, of any group, who differs from `identity` in exactly `n_differences` attributes.
 
     Raises:
-      ValueError: `n_differences` is not in 1..8.
+      ValueError: `n_differences` is not in 1..9.
     """
     if not 1 <= n_differences <= len(IDENTITY_VALUES):
         raise ValueError(f"a look-alike differs in 1 to {len(IDENTITY_VALUES)} attributes, not in {n_differences}")

@@ -1,24 +1,32 @@
 """What every video of a world shows, drawn from the world's seed before a pixel is painted.
 
 A video's content depends on (seed, split, index) alone, so a world can grow, and an interrupted build can continue, without
-touching what is there. Train and test stay apart because identities and (outfit, scene) pairs belong to one split each, by a hash.
+touching what is there. Train and test stay apart, over all worlds, because every other person (`people.people_group`) and every
+(outfit, scene) pair belongs to one side for good, by a hash.
+
+The subject's reference video, the one video that a user has, is `reference_video`. Look-alikes wear what the subject wears there.
 """
 
 import dataclasses
-import hashlib
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pvchat_jax.world.actions import ACTIONS, WALK_LEFT, WALK_RIGHT
-from pvchat_jax.world.people import Identity, Outfit, look_alike, pick, random_identity, random_outfit
+from pvchat_jax.world.people import Identity, Outfit, all_outfits, look_alike, people_group, pick, random_identity, random_outfit, share_of
 from pvchat_jax.world.scenes import SCENES
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "calibration", "test")  # calibration is for thresholds: training's people and outfits, in other videos
+REFERENCE = "reference"  # the split of the one reference video
 POSITIONS = ("left", "centre", "right")
-LOOK_ALIKE_DIFFERENCES = (2, 3)
-SECOND_PERSON_PROBABILITY = 0.1
-TEST_SHARE = 0.3  # of all identities and of all (outfit, scene) pairs
+GRADES = (1, 2)  # attributes in which look-alikes differ, in turn
+SECOND_PERSON_PROBABILITY = 0.15
+BASE_SECOND_PERSON_PROBABILITY = 0.3
+REFERENCE_OUTFIT_PROBABILITY = 0.25  # of the subject; so that the outfit alone does not tell a look-alike
+TEST_SHARE = 0.3  # of all (outfit, scene) pairs
+_MIN_REFERENCE_SCENES = 2  # of tests and of the rest, in which the outfit of the reference video may be seen
+_STREAMS = {"train": 1, "test": 2, REFERENCE: 3, "base": 4, "calibration": 5}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,62 +70,136 @@ class VideoPlan:
         return values
 
 
+class Subject(NamedTuple):
+    """Who a world is about, and what they wear in the reference video."""
+
+    identity: Identity
+    outfit: Outfit
+
+
 def subject_identity(seed: int) -> Identity:
     """The person that the world of this seed is about."""
-    return random_identity(np.random.default_rng([seed, 0]))
+    return random_identity(np.random.default_rng([seed, 0]), "subject")
 
 
-def split_of(seed: int, item: str) -> str:
-    """The only split in which `item`, such as the text of an identity, may appear."""
-    digest = hashlib.blake2b(f"{seed}/{item}".encode(), digest_size=8).digest()
-    return "test" if int.from_bytes(digest, "big") < TEST_SHARE * 2**64 else "train"
+def is_of_split(outfit: Outfit, scene: str, split: str) -> bool:
+    """Whether the outfit may be seen in the scene in videos of `split`; each pair belongs to tests alone or to all other splits."""
+    return (share_of(f"{outfit}/{scene}") < TEST_SHARE) == (split == "test")
 
 
-def plan_video(seed: int, split: str, index: int) -> VideoPlan:
+def subject_of(seed: int) -> Subject:
+    """Whom the world of this seed is about, as the reference video shows them."""
+    rng = np.random.default_rng([seed, _STREAMS[REFERENCE], 0])
+    return Subject(subject_identity(seed), pick(rng, _reference_outfits()))
+
+
+def reference_video(seed: int) -> VideoPlan:
+    """The one video from which a model is to learn the subject; it counts as training."""
+    rng = np.random.default_rng([seed, _STREAMS[REFERENCE], 1])
+    subject = subject_of(seed)
+    return VideoPlan(
+        split=REFERENCE,
+        index=0,
+        seed=int(rng.integers(2**53)),
+        role="positive",
+        scene=pick(rng, _scenes(subject.outfit, REFERENCE)),
+        person=Person(identity=subject.identity, outfit=subject.outfit, action=_draw_standing_action(rng), position=pick(rng, POSITIONS)),
+        bystander=None,
+        differences=(),
+    )
+
+
+def plan_video(seed: int, split: str, index: int, subject: Subject | None = None) -> VideoPlan:
     """Draws video number `index` of a split.
 
-    Even numbers show the subject; of the odd ones every other shows a look-alike and the rest a random other person.
+    Even numbers show the subject; of the odd ones every other shows a look-alike, of each of `GRADES` in turn, and the rest a
+    random other person.
+
+    Args:
+      subject: who the videos are about, such as what was read off a reference video; by default the true subject of the seed.
     """
-    rng = np.random.default_rng([seed, 1 + SPLITS.index(split), index])
-    subject = subject_identity(seed)
+    rng = np.random.default_rng([seed, _STREAMS[split], index])
+    subject = subject or subject_of(seed)
     role = ("positive", "easy_negative", "positive", "hard_negative")[index % 4]
-    identity = subject if role == "positive" else _other_identity(seed, split, rng, subject, alike=role == "hard_negative")
-    scene = pick(rng, tuple(SCENES))
+    grade = GRADES[index // 4 % len(GRADES)] if role == "hard_negative" else 0
+    identity = subject.identity if role == "positive" else _other_identity(split, rng, subject.identity, grade)
     has_bystander = rng.random() < SECOND_PERSON_PROBABILITY
+    in_reference_outfit = role == "hard_negative" or (role == "positive" and rng.random() < REFERENCE_OUTFIT_PROBABILITY)
+    if in_reference_outfit:
+        outfit = subject.outfit
+        scene = pick(rng, _scenes(outfit, split) or tuple(SCENES))  # what was misread may belong to tests everywhere
+    else:
+        scene = pick(rng, tuple(SCENES))
+        outfit = _draw_outfit(split, scene, rng)
     action, position = _draw_place(rng, has_bystander)
-    person = Person(identity=identity, outfit=_draw_outfit(seed, split, scene, rng), action=action, position=position)
     bystander = None
     if has_bystander:
-        bystander = Person(
-            identity=_other_identity(seed, split, rng, subject, alike=False),
-            outfit=_draw_outfit(seed, split, scene, rng),
-            action=_draw_standing_action(rng),
-            position="right" if person.position == "left" else "left",
-        )
+        other = _other_identity(split, rng, subject.identity, 0)
+        bystander = _draw_bystander(other, position, split, scene, rng)
     return VideoPlan(
         split=split,
         index=index,
         seed=int(rng.integers(2**53)),
         role=role,
         scene=scene,
-        person=person,
+        person=Person(identity=identity, outfit=outfit, action=action, position=position),
         bystander=bystander,
-        differences=subject.differences(identity) if role == "hard_negative" else (),
+        differences=subject.identity.differences(identity) if grade else (),
     )
 
 
-def _other_identity(seed: int, split: str, rng: np.random.Generator, subject: Identity, *, alike: bool) -> Identity:
+def plan_base_video(seed: int, index: int) -> VideoPlan:
+    """Video number `index` for the training of a base model, which meets no subject and nobody of the test split."""
+    rng = np.random.default_rng([seed, _STREAMS["base"], index])
+    scene = pick(rng, tuple(SCENES))
+    has_bystander = rng.random() < BASE_SECOND_PERSON_PROBABILITY
+    action, position = _draw_place(rng, has_bystander)
+    person = Person(identity=random_identity(rng, "base"), outfit=_draw_outfit("train", scene, rng), action=action, position=position)
+    bystander = _draw_bystander(random_identity(rng, "base"), position, "train", scene, rng) if has_bystander else None
+    return VideoPlan(
+        split="base",
+        index=index,
+        seed=int(rng.integers(2**53)),
+        role="positive",
+        scene=scene,
+        person=person,
+        bystander=bystander,
+        differences=(),
+    )
+
+
+def _other_identity(split: str, rng: np.random.Generator, subject: Identity, grade: int) -> Identity:
+    """A look-alike of the grade, or with grade 0 somebody who differs in more attributes than any look-alike."""
+    group = "test" if split == "test" else "base"
     while True:
-        identity = look_alike(subject, pick(rng, LOOK_ALIKE_DIFFERENCES), rng) if alike else random_identity(rng)
-        too_near = not alike and len(subject.differences(identity)) <= max(LOOK_ALIKE_DIFFERENCES)
-        if not too_near and split_of(seed, repr(identity)) == split:
+        identity = look_alike(subject, grade, rng) if grade else random_identity(rng, group)
+        too_near = not grade and len(subject.differences(identity)) <= max(GRADES)
+        if not too_near and people_group(identity) == group:
             return identity
 
 
-def _draw_outfit(seed: int, split: str, scene: str, rng: np.random.Generator) -> Outfit:
+def _draw_bystander(identity: Identity, position: str | None, split: str, scene: str, rng: np.random.Generator) -> Person:
+    return Person(
+        identity=identity,
+        outfit=_draw_outfit(split, scene, rng),
+        action=_draw_standing_action(rng),
+        position="right" if position == "left" else "left",
+    )
+
+
+@functools.cache
+def _reference_outfits() -> tuple[Outfit, ...]:
+    return tuple(outfit for outfit in all_outfits() if all(len(_scenes(outfit, split)) >= _MIN_REFERENCE_SCENES for split in SPLITS))
+
+
+def _scenes(outfit: Outfit, split: str) -> tuple[str, ...]:
+    return tuple(scene for scene in SCENES if is_of_split(outfit, scene, split))
+
+
+def _draw_outfit(split: str, scene: str, rng: np.random.Generator) -> Outfit:
     while True:
         outfit = random_outfit(rng)
-        if split_of(seed, f"{outfit}/{scene}") == split:
+        if is_of_split(outfit, scene, split):
             return outfit
 
 

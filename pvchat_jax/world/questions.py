@@ -120,10 +120,10 @@ def content_answer(question_type: str, scene: str, person: Person) -> str:
 def ask(plan: VideoPlan, subject: str) -> tuple[Question, ...]:
     """`QUESTIONS_PER_TYPE` questions of each type, in different phrasings, with the true answers.
 
-    The train split uses `TRAIN_PHRASINGS`, the test split `TEST_PHRASINGS`.
+    The test split uses `TEST_PHRASINGS`, all others `TRAIN_PHRASINGS`.
     """
     rng = np.random.default_rng([plan.seed, 1])  # apart from the renderer's stream
-    phrasings = TRAIN_PHRASINGS if plan.split == "train" else TEST_PHRASINGS
+    phrasings = TEST_PHRASINGS if plan.split == "test" else TRAIN_PHRASINGS
     present = plan.role == "positive"
     questions = []
     for question_type in QUESTION_TYPES:

@@ -87,12 +87,11 @@ class Canvas:
         if mask is None:
             return
         alpha = mask.alpha if opacity == 1.0 else mask.alpha * np.float32(opacity)
-        light = np.float32(1.0) - np.clip(mask.dx * np.float32(shade / 32.0), -0.12, 0.3) if shade else np.float32(1.0)
-        for plane, channel in zip(self.planes, colour, strict=True):
-            region = plane[mask.rows, mask.columns]
-            change = np.float32(channel) * light - region
-            change *= alpha
-            region += change
+        light = _light(mask.dx, shade) if shade else np.float32(1.0)
+        region = self.planes[:, mask.rows, mask.columns]
+        change = np.asarray(colour, np.float32)[:, None, None, None] * light - region
+        change *= alpha
+        region += change
 
     @functools.cached_property
     def _xs(self) -> FloatArray:
@@ -119,6 +118,14 @@ class Canvas:
 
 
 _EVERYWHERE = np.ones((1, 1, 1), np.float32)
+
+
+def _light(dx: FloatArray, shade: float) -> FloatArray:
+    """Factor on a colour, float[1, w, T], that darkens it to the right."""
+    darker = dx * np.float32(shade / 32.0)
+    np.maximum(darker, np.float32(-0.12), out=darker)
+    np.minimum(darker, np.float32(0.3), out=darker)
+    return np.subtract(np.float32(1.0), darker, out=darker)
 
 
 def _range(value: Coordinate) -> tuple[float, float]:

@@ -15,7 +15,8 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from pvchat_jax.world.actions import ACTIONS, WALK_LEFT, WALK_RIGHT
-from pvchat_jax.world.people import IDENTITY_VALUES, all_outfits
+from pvchat_jax.world.base_questions import all_features
+from pvchat_jax.world.people import all_outfits
 from pvchat_jax.world.plan import POSITIONS
 from pvchat_jax.world.questions import (
     ACTION_ANSWERS,
@@ -29,7 +30,7 @@ from pvchat_jax.world.questions import (
 )
 from pvchat_jax.world.scenes import SCENES
 
-VOCAB_SIZE = 512
+VOCAB_SIZE = 576
 # Ids 0, 1, ... in this order. As in Mistral's tokenizer, the marks of a turn are control tokens and `<Video>` is text.
 CONTROL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "[INST]", "[/INST]")
 _LAYOUT = ("<Video>", "</Video>", "[", "]", " ")
@@ -65,8 +66,8 @@ def train_tokenizer() -> Tokenizer:
     )
     # The name becomes a token of its own, so what is left of a sentence is learnt without it.
     fragments = [fragment for sentence in sentences("\0") for fragment in sentence.split("\0") if fragment]
-    # Twice, to come before words that describe people, which nothing asks for yet; they fill up the remaining ids.
-    texts = [*fragments, *_LAYOUT] * 2 + [f" {value}" for values in IDENTITY_VALUES.values() for value in values]
+    # Several times, so that every word of them becomes one token before the words that describe people do.
+    texts = [*fragments, *_LAYOUT] * 3 + [f" the person with {feature} and {feature}" for feature in all_features()]
     tokenizer.train_from_iterator(texts, trainer)
     bos = tokenizer.token_to_id("<s>")
     tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", bos)])

@@ -1,10 +1,11 @@
-"""Every action must show in the few frames that a model sees, whatever its phase."""
+"""Every action and every gait must show in the few frames that a model sees, whatever its phase."""
 
 import numpy as np
 import pytest
 
-from pvchat_jax.world.actions import ACTIONS, CLIP_SECONDS, Pose
-from pvchat_jax.world.render import FRAMES_PER_SECOND
+from pvchat_jax.world.actions import ACTIONS, CLIP_SECONDS, GAITS, Pose
+from pvchat_jax.world.people import IDENTITY_VALUES
+from pvchat_jax.world.staging import FRAMES_PER_SECOND
 
 SAMPLES = {4: (1, 5, 9, 12), 8: (0, 2, 4, 6, 8, 10, 12, 14)}  # frames that are read of the 16
 
@@ -48,3 +49,20 @@ def test_the_free_arm_waves() -> None:
     for free_side in (0, 1):
         arms = ACTIONS["wave"](time, np.random.default_rng(0), free_side).arms
         assert arms[free_side].up.min() > 0 > arms[1 - free_side].up.max()
+
+
+def test_every_gait_has_a_movement() -> None:
+    assert tuple(GAITS) == IDENTITY_VALUES["gait"]
+
+
+@pytest.mark.parametrize("num_frames", SAMPLES)
+@pytest.mark.parametrize("action", ACTIONS)
+def test_gaits_show_in_every_action(action: str, num_frames: int) -> None:
+    time = np.asarray(SAMPLES[num_frames], np.float32) / FRAMES_PER_SECOND
+    for number, pose in enumerate(_poses(action, num_frames)):
+        walk = {gait: change(pose, time, number / 100) for gait, change in GAITS.items()}
+        assert walk["steady"] == pose
+        sway = walk["rolling"].x + walk["rolling"].head_x - pose.x - pose.head_x
+        assert np.ptp(sway) > 11
+        assert (walk["stooped"].head_y - pose.head_y >= 10).all()
+        assert (walk["rolling"].head_y == pose.head_y).all()

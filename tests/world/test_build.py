@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -7,12 +8,13 @@ import pytest
 
 from pvchat_jax.data.records import load_records
 from pvchat_jax.errors import UserError
-from pvchat_jax.world.build import build_world
-from pvchat_jax.world.plan import plan_video
+from pvchat_jax.world.build import WORLD_VERSION, build_world
+from pvchat_jax.world.people import Outfit
+from pvchat_jax.world.plan import Subject, plan_video, reference_video, subject_identity, subject_of
 from pvchat_jax.world.questions import ask
-from pvchat_jax.world.render import NUM_FRAMES
+from pvchat_jax.world.staging import NUM_FRAMES, frame_truth
 
-SIZES = {"num_train": 4, "num_test": 2}
+SIZES = {"num_train": 4, "num_calibration": 1, "num_test": 2}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -27,16 +29,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_records_tell_the_truth_about_files_that_play(world: Path) -> None:
-    for split, number in (("train", 4), ("test", 2)):
+    digests = set()
+    for split, number in (("reference", 1), ("train", 4), ("calibration", 1), ("test", 2)):
         records = load_records(world / f"{split}.jsonl", "<Wilson>")
         assert len(records) == number
         for index, record in enumerate(records):
-            plan = plan_video(0, split, index)
-            assert (record.role, record.origin, record.truth) == (plan.role, "rendered", plan.truth())
+            plan = reference_video(0) if split == "reference" else plan_video(0, split, index)
+            assert (record.role, record.origin) == (plan.role, "rendered")
+            assert record.truth == plan.truth() | {"frames": frame_truth(plan)}
             assert record.questions == ask(plan, "<Wilson>")
             assert record.sha256 == hashlib.sha256(Path(record.video).read_bytes()).hexdigest()
+            digests.add(record.sha256)
             with av.open(record.video) as container:
                 assert sum(1 for _ in container.decode(video=0)) == NUM_FRAMES
+    assert len(digests) == 8
 
 
 def test_same_seed_gives_the_same_bytes_with_any_number_of_processes(world: Path, tmp_path: Path) -> None:
@@ -57,7 +63,7 @@ def test_interrupted_build_continues(world: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "videos").iterdir()}
     seen: list[tuple[int, int]] = []
     build_world(tmp_path, **SIZES, seed=0, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(3, 6), (4, 6), (5, 6), (6, 6)]
+    assert seen == [(3, 8), (4, 8), (5, 8), (6, 8), (7, 8), (8, 8)]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert contents(tmp_path) == contents(world)
 
@@ -68,7 +74,7 @@ def test_damaged_and_missing_videos_are_rendered_again(world: Path) -> None:
     (world / "videos/test_000000.mp4").unlink()
     seen: list[int] = []
     build_world(world, **SIZES, seed=0, progress=lambda done, total: seen.append(done))
-    assert seen == [4, 5, 6]
+    assert seen == [6, 7, 8]
     assert contents(world) == before
 
 
@@ -76,7 +82,7 @@ def test_a_world_can_grow_and_be_renamed(tmp_path: Path) -> None:
     build_world(tmp_path, num_train=1, num_test=1, seed=4)
     seen: list[int] = []
     paths = build_world(tmp_path, num_train=2, num_test=1, seed=4, subject="<Ada>", progress=lambda done, total: seen.append(done))
-    assert seen == [2, 3]
+    assert seen == [3, 4]
     assert [record.subject for record in load_records(paths.train, "<Ada>")] == ["<Ada>", "<Ada>"]
 
 
@@ -91,7 +97,8 @@ def test_another_world_in_the_folder_is_kept(world: Path) -> None:
     ("arguments", "message"),
     [
         ({"subject": ""}, "the subject '' is empty"),
-        ({"num_test": 0}, "num_test is 0"),
+        ({"num_test": -1}, "num_test is -1"),
+        ({"num_calibration": -2}, "num_calibration is -2"),
         ({"seed": -1}, "the seed -1 is negative"),
     ],
 )
@@ -111,4 +118,26 @@ def test_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def test_settings_name_the_version_and_the_seed(world: Path) -> None:
-    assert json.loads((world / "world.json").read_text()) == {"version": 1, "seed": 0}
+    assert json.loads((world / "world.json").read_text()) == {"version": WORLD_VERSION, "seed": 0, "believed": []}
+
+
+def test_splits_without_videos_have_no_file(tmp_path: Path) -> None:
+    paths = build_world(tmp_path, num_test=1, seed=0)
+    assert [path.name for path in paths if path.exists()] == ["reference.jsonl", "test.jsonl"]
+    (reference,) = load_records(paths.reference, "<Wilson>")
+    assert reference.present
+    assert Path(reference.video).name == "reference.mp4"
+
+
+def test_clips_of_a_believed_subject_need_no_reference_video(tmp_path: Path) -> None:
+    right = subject_identity(0)
+    wrong = Subject(dataclasses.replace(right, eyes="green" if right.eyes != "green" else "brown"), Outfit(colour="red", garment="shirt"))
+    paths = build_world(tmp_path, num_train=4, num_calibration=1, seed=0, believed=wrong)
+    assert not paths.reference.exists()
+    records = load_records(paths.train, "<Wilson>")
+    assert [record.present for record in records] == [True, False, True, False]
+    for record in records:
+        assert (record.truth["identity"] == dataclasses.asdict(wrong.identity)) == record.present
+    assert records[3].truth["outfit"] == dataclasses.asdict(wrong.outfit)
+    with pytest.raises(UserError, match="choose another folder"):
+        build_world(tmp_path, num_train=4, num_calibration=1, seed=0, believed=subject_of(0))

@@ -2,57 +2,110 @@ import collections
 import functools
 import json
 
-from pvchat_jax.world.plan import SPLITS, Person, VideoPlan, plan_video, subject_identity
+import numpy as np
+
+from pvchat_jax.world.actions import WALK_LEFT, WALK_RIGHT
+from pvchat_jax.world.people import IDENTITY_VALUES, Outfit, all_outfits, look_alike
+from pvchat_jax.world.plan import (
+    REFERENCE_OUTFIT_PROBABILITY,
+    SPLITS,
+    Subject,
+    VideoPlan,
+    is_of_split,
+    plan_base_video,
+    plan_video,
+    reference_video,
+    subject_identity,
+    subject_of,
+)
+from pvchat_jax.world.scenes import SCENES
+
+ROLES = ("positive", "easy_negative", "hard_negative")
 
 
 @functools.cache
-def plans(split: str, seed: int = 0, number: int = 300) -> tuple[VideoPlan, ...]:
+def plans(split: str, seed: int = 0, number: int = 304) -> tuple[VideoPlan, ...]:
     return tuple(plan_video(seed, split, index) for index in range(number))
-
-
-def people(plan: VideoPlan) -> list[Person]:
-    return [plan.person, plan.bystander] if plan.bystander else [plan.person]
 
 
 def test_half_are_positive_and_negatives_are_half_alike() -> None:
     for split in SPLITS:
-        assert collections.Counter(plan.role for plan in plans(split)) == {"positive": 150, "easy_negative": 75, "hard_negative": 75}
+        assert collections.Counter(plan.role for plan in plans(split)) == {"positive": 152, "easy_negative": 76, "hard_negative": 76}
 
 
 def test_subject_is_in_positives_and_nowhere_else() -> None:
     for seed in (0, 1):
         subject = subject_identity(seed)
+        assert subject_of(seed).identity == reference_video(seed).person.identity == subject
         for split in SPLITS:
             for plan in plans(split, seed):
                 assert (plan.person.identity == subject) == (plan.role == "positive")
                 assert plan.bystander is None or plan.bystander.identity != subject
 
 
-def test_look_alikes_differ_in_two_or_three_attributes_and_others_in_more() -> None:
+def test_look_alikes_differ_in_one_and_two_attributes_in_turn_and_others_in_more() -> None:
     subject = subject_identity(0)
-    for plan in [*plans("train"), *plans("test")]:
-        differences = subject.differences(plan.person.identity)
-        assert plan.differences == (differences if plan.role == "hard_negative" else ())
+    for split in SPLITS:
+        look_alikes = [plan for plan in plans(split) if plan.role == "hard_negative"]
+        assert [len(plan.differences) for plan in look_alikes] == [1, 2] * (len(look_alikes) // 2)
+        for plan in plans(split):
+            differences = subject.differences(plan.person.identity)
+            assert plan.differences == (differences if plan.role == "hard_negative" else ())
+            if plan.role == "easy_negative":
+                assert len(differences) > 2
+            assert plan.bystander is None or len(subject.differences(plan.bystander.identity)) > 2
+
+
+def test_look_alikes_differ_in_every_attribute_sometimes() -> None:
+    for split in SPLITS:
+        found = {name for seed in range(3) for plan in plans(split, seed) for name in plan.differences}
+        assert found == set(IDENTITY_VALUES)
+
+
+def test_look_alikes_wear_what_the_subject_wears_in_the_reference_video() -> None:
+    for seed in range(3):
+        outfit = reference_video(seed).person.outfit
+        assert outfit == subject_of(seed).outfit
+        for split in SPLITS:
+            worn = {role: [plan.person.outfit == outfit for plan in plans(split, seed) if plan.role == role] for role in ROLES}
+            assert all(worn["hard_negative"])
+            # The subject wears it often enough that the outfit does not mean "no".
+            assert abs(np.mean(worn["positive"]) - REFERENCE_OUTFIT_PROBABILITY) < 0.12
+            assert np.mean(worn["easy_negative"]) < 0.1
+
+
+def test_reference_outfit_is_seen_in_several_scenes_of_every_split() -> None:
+    for seed in range(30):
+        outfit = subject_of(seed).outfit
+        for split in SPLITS:
+            assert sum(is_of_split(outfit, scene, split) for scene in SCENES) >= 2
+
+
+def test_reference_video_shows_the_subject_alone_standing() -> None:
+    for seed in range(30):
+        plan = reference_video(seed)
+        assert (plan.split, plan.role, plan.bystander, plan.differences) == ("reference", "positive", None, ())
+        assert plan.person.action not in (WALK_LEFT, WALK_RIGHT)
+        assert plan == reference_video(seed)
+
+
+def test_videos_are_about_whom_the_reference_video_is_believed_to_show() -> None:
+    read = Subject(look_alike(subject_identity(0), 2, np.random.default_rng(0)), Outfit(colour="purple", garment="jacket", hat="hat"))
+    assert read != subject_of(0)
+    made = [plan_video(0, split, index, read) for split in ("train", "calibration") for index in range(80)]
+    for plan in made:
+        assert (plan.person.identity == read.identity) == (plan.role == "positive")
+        assert (plan.bystander is None) or plan.bystander.identity not in (read.identity, subject_identity(0))
         if plan.role == "hard_negative":
-            assert len(differences) in (2, 3)
-        if plan.role == "easy_negative":
-            assert len(differences) > 3
+            assert plan.differences == read.identity.differences(plan.person.identity)
+            assert plan.person.outfit == read.outfit
+    assert made[:80] != [plan_video(0, "train", index) for index in range(80)]
+    assert [plan_video(0, "train", index, subject_of(0)) for index in range(80)] == list(plans("train")[:80])
 
 
-def test_splits_share_no_seed_no_other_person_and_no_outfit_in_the_same_scene() -> None:
-    train, test = plans("train"), plans("test")
-    subject = subject_identity(0)
-
-    def others(split: tuple[VideoPlan, ...]) -> set:
-        return {person.identity for plan in split for person in people(plan)} - {subject}
-
-    def dressed(split: tuple[VideoPlan, ...]) -> set:
-        return {(person.outfit, plan.scene) for plan in split for person in people(plan)}
-
-    assert not others(train) & others(test)
-    assert not dressed(train) & dressed(test)
-    seeds = [plan.seed for plan in (*train, *test)]
-    assert len(set(seeds)) == len(seeds)
+def test_any_outfit_that_may_be_read_has_a_scene_outside_the_tests() -> None:
+    for outfit in all_outfits():
+        assert any(is_of_split(outfit, scene, "train") for scene in SCENES), outfit
 
 
 def test_each_split_has_every_scene_action_position_colour_and_garment() -> None:
@@ -64,14 +117,16 @@ def test_each_split_has_every_scene_action_position_colour_and_garment() -> None
         lambda plan: plan.person.outfit.garment,
         lambda plan: plan.person.outfit.hat,
     ]
+    base = tuple(plan_base_video(0, index) for index in range(304))
     for kind, number in zip(kinds, (8, 9, 4, 8, 4, 3), strict=True):
-        for split in SPLITS:
-            assert len({kind(plan) for plan in plans(split)}) == number
+        for made in (*map(plans, SPLITS), base):
+            assert len({kind(plan) for plan in made}) == number
 
 
 def test_two_people_stand_apart() -> None:
-    pairs = [plan for split in SPLITS for plan in plans(split) if plan.bystander]
-    assert len(pairs) > 20
+    base = [plan_base_video(0, index) for index in range(304)]
+    pairs = [plan for made in (*map(plans, SPLITS), base) for plan in made if plan.bystander]
+    assert len(pairs) > 100
     for plan in pairs:
         assert {plan.person.position, plan.bystander.position} == {"left", "right"}
 
@@ -79,6 +134,7 @@ def test_two_people_stand_apart() -> None:
 def test_a_video_depends_on_its_own_number_alone() -> None:
     assert plan_video(0, "train", 7) == plans("train")[7]
     assert plan_video(1, "train", 7) != plans("train")[7]
+    assert plan_base_video(0, 7) == plan_base_video(0, 7) != plan_base_video(1, 7)
 
 
 def test_another_seed_has_another_subject() -> None:

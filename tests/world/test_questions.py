@@ -3,7 +3,7 @@ import re
 
 from pvchat_jax.config.schema import QUESTION_TYPES
 from pvchat_jax.world.people import Outfit
-from pvchat_jax.world.plan import VideoPlan, plan_video
+from pvchat_jax.world.plan import VideoPlan, plan_video, reference_video
 from pvchat_jax.world.questions import TEST_PHRASINGS, TRAIN_PHRASINGS, appearance_answer, ask, location_answer
 from pvchat_jax.world.vocabulary import sentences
 
@@ -51,12 +51,14 @@ def test_every_type_is_asked_twice_in_different_words_that_name_the_subject() ->
         assert all("<Ada>" in question.question for question in questions)
 
 
-def test_splits_ask_in_different_words() -> None:
+def test_tests_ask_in_words_of_their_own() -> None:
     asked = {
         split: {question.question for index in range(60) for question in ask(plan_video(0, split, index), "<Ada>")}
-        for split in ("train", "test")
+        for split in ("train", "calibration", "test")
     }
+    asked["reference"] = {question.question for seed in range(60) for question in ask(reference_video(seed), "<Ada>")}
     assert not asked["train"] & asked["test"]
+    assert asked["train"] == asked["calibration"] == asked["reference"]
     assert len(asked["train"]) == sum(map(len, TRAIN_PHRASINGS.values()))
     assert len(asked["test"]) == sum(map(len, TEST_PHRASINGS.values()))
 

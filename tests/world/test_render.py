@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import itertools
 
@@ -5,22 +6,26 @@ import av
 import numpy as np
 import pytest
 
-from pvchat_jax.world.figure import HAIR, TOP
-from pvchat_jax.world.people import GARMENTS, HATS, IDENTITY_VALUES, TOP_COLOURS, Identity, Outfit
-from pvchat_jax.world.plan import POSITIONS, Person, VideoPlan, plan_video
-from pvchat_jax.world.render import BODY_X, NUM_FRAMES, SIZE, encode_video, render_frames
+from pvchat_jax.world.figure import HAIR, SKIN, TOP
+from pvchat_jax.world.people import GARMENTS, HATS, IDENTITY_VALUES, TOP_COLOURS, Identity, Outfit, pick, random_identity
+from pvchat_jax.world.plan import POSITIONS, Person, VideoPlan, plan_base_video, plan_video
+from pvchat_jax.world.render import SIZE, encode_video, render_frames
 from pvchat_jax.world.scenes import SCENES
+from pvchat_jax.world.staging import BODY_X, NUM_FRAMES
 
 PERSON = {
     "skin": "tan",
     "hair_colour": "ginger",
     "hair_style": "short",
     "face": "round",
-    "eyewear": "none",
+    "eyes": "brown",
     "facial_hair": "none",
     "mark": "none",
     "build": "slim",
+    "gait": "steady",
 }
+SAMPLED = (1, 5, 9, 13)  # frames that a model sees of the 16
+VISIBLE_PIXELS = 25  # of 64 x 64
 
 
 def plan_of(
@@ -32,23 +37,55 @@ def plan_of(
     return VideoPlan(split="train", index=0, seed=seed, role="positive", scene=scene, person=person, bystander=None, differences=())
 
 
+def small_pictures(plan: VideoPlan, frames: tuple[int, ...]) -> np.ndarray:
+    """Some frames as a 64-pixel model sees them, float[T, 64, 64, 3]."""
+    return render_frames(plan, frames=frames).reshape(len(frames), 64, 2, 64, 2, 3).mean((2, 4))
+
+
 def small_picture(plan: VideoPlan) -> np.ndarray:
     """The first frame as a 64-pixel model sees it, float[64, 64, 3]."""
-    (frame,) = render_frames(plan, frames=(0,))
-    return frame.reshape(64, 2, 64, 2, 3).mean((1, 3))
+    return small_pictures(plan, (0,))[0]
 
 
-def differing_pixels(first: np.ndarray, second: np.ndarray) -> int:
-    return int((np.abs(first - second).max(-1) > 40).sum())
+def differing_pixels(first: np.ndarray, second: np.ndarray, contrast: float = 40) -> int:
+    """Pixels that differ by more than `contrast` of 255 in some channel, in the picture where most of them do."""
+    differences = np.abs(first - second).max(-1) > contrast
+    return int(differences.sum((-2, -1)).max())
 
 
 @pytest.mark.parametrize("hat", HATS)
 @pytest.mark.parametrize("attribute", IDENTITY_VALUES)
 def test_each_value_of_an_attribute_shows_at_64_pixels(attribute: str, hat: str) -> None:
     outfit = Outfit(colour="green", garment="shirt", hat=hat)
-    pictures = {value: small_picture(plan_of(outfit=outfit, **{attribute: value})) for value in IDENTITY_VALUES[attribute]}
+    frames = SAMPLED if attribute == "gait" else (0,)
+    pictures = {value: small_pictures(plan_of(outfit=outfit, **{attribute: value}), frames) for value in IDENTITY_VALUES[attribute]}
     for first, second in itertools.combinations(pictures, 2):
-        assert differing_pixels(pictures[first], pictures[second]) >= 25, f"{first} and {second} look alike"
+        assert differing_pixels(pictures[first], pictures[second]) >= VISIBLE_PIXELS, f"{first} and {second} look alike"
+
+
+@pytest.mark.parametrize("attribute", IDENTITY_VALUES)
+def test_one_difference_shows_on_anybody(attribute: str) -> None:
+    """White and pale, or ginger and brown, are near, so colours need less contrast to count."""
+    rng = np.random.default_rng(list(IDENTITY_VALUES).index(attribute))
+    frames = SAMPLED if attribute == "gait" else (0,)
+    for _ in range(12):
+        identity = random_identity(rng, "base")
+        value = pick(rng, [value for value in IDENTITY_VALUES[attribute] if value != getattr(identity, attribute)])
+        outfit = Outfit(colour=pick(rng, TOP_COLOURS), garment="shirt", hat=pick(rng, HATS))
+        pictures = [
+            small_pictures(plan_of(outfit=outfit, **dataclasses.asdict(person)), frames)
+            for person in (identity, dataclasses.replace(identity, **{attribute: value}))
+        ]
+        assert differing_pixels(*pictures, contrast=30) >= VISIBLE_PIXELS, f"{identity} looks like one with {attribute} {value}"
+
+
+@pytest.mark.parametrize("hair_colour", HAIR)
+@pytest.mark.parametrize("skin", SKIN)
+def test_facial_hair_shows_on_every_skin(skin: str, hair_colour: str) -> None:
+    values = IDENTITY_VALUES["facial_hair"]
+    pictures = [small_picture(plan_of(skin=skin, hair_colour=hair_colour, facial_hair=value)) for value in values]
+    for first, second in itertools.combinations(pictures, 2):
+        assert differing_pixels(first, second, contrast=30) >= VISIBLE_PIXELS
 
 
 @pytest.mark.parametrize("facial_hair", IDENTITY_VALUES["facial_hair"])
@@ -89,16 +126,20 @@ def test_people_stand_where_the_plan_says() -> None:
         assert abs(2 * np.nonzero(pink)[1].mean() - BODY_X[position]) < 9
 
 
-def test_the_second_person_is_painted() -> None:
+def test_the_second_person_is_painted_behind_the_first() -> None:
     with_two = next(plan for index in range(200) if (plan := plan_video(0, "train", index)).bystander)
-    alone = VideoPlan(**(vars(with_two) | {"bystander": None}))
+    alone = dataclasses.replace(with_two, bystander=None)
     assert differing_pixels(small_picture(with_two), small_picture(alone)) > 300
+    together = dataclasses.replace(with_two, bystander=dataclasses.replace(with_two.bystander, position=with_two.person.position))
+    left = round(BODY_X[with_two.person.position]) - 12
+    chest = [render_frames(plan, frames=(0,))[0, 118:126, left : left + 24].astype(int) for plan in (together, alone)]
+    assert np.abs(chest[0] - chest[1]).max() <= 1
 
 
 def test_same_plan_gives_the_same_bytes() -> None:
-    plan = plan_video(3, "train", 1)
-    assert encode_video(render_frames(plan)) == encode_video(render_frames(plan))
-    assert (render_frames(plan, frames=(4, 9)) == render_frames(plan)[[4, 9]]).all()
+    for plan in (plan_video(3, "train", 1), plan_base_video(3, 1)):
+        assert encode_video(render_frames(plan)) == encode_video(render_frames(plan))
+        assert (render_frames(plan, frames=(4, 9)) == render_frames(plan)[[4, 9]]).all()
 
 
 def test_file_is_plain_h264_and_keeps_the_picture() -> None:

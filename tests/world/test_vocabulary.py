@@ -3,6 +3,7 @@ from pathlib import Path
 
 from pvchat_jax.data.tokenizer import PACKAGED_DIRECTORY, load_tokenizer
 from pvchat_jax.models.config import TINY
+from pvchat_jax.world.base_questions import all_features
 from pvchat_jax.world.vocabulary import CONTROL_TOKENS, VOCAB_SIZE, sentences, train_tokenizer, write_tokenizer
 
 
@@ -26,6 +27,13 @@ def test_every_word_of_the_world_is_one_token() -> None:
         lone_spaces = sentence.count(" <Wilson>")
         assert len(ids) == len(pieces) + lone_spaces
         assert tokenizer.decode(ids) == sentence
+
+
+def test_most_words_that_describe_people_are_one_token() -> None:
+    tokenizer = load_tokenizer("", ["<person>"])
+    words = {f" {word}" for feature in all_features() for word in feature.split()}
+    split = [word for word in words if len(tokenizer.encode_plain(word)) > 1]
+    assert len(split) <= 0.1 * len(words), split
 
 
 def test_any_text_survives() -> None:

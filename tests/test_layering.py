@@ -21,6 +21,9 @@ MAX_ENTRY_POINT_LINES = 150
 # A room is a folder or a single module, and the longest room that contains a module is the module's room. Entry points are
 # recognised by their `if __name__ == "__main__":` and may import everything but each other (see `check_entry_points`).
 EVERYWHERE = ("pvchat_jax.errors", "pvchat_jax.files", "pvchat_jax.config", "pvchat_jax.models.config")
+TRAINING = (*EVERYWHERE, "pvchat_jax.sharding", "pvchat_jax.objectives", "pvchat_jax.models", "pvchat_jax.data")
+PRETRAINING = (*TRAINING, "pvchat_jax.world", "pvchat_jax.training")
+PERSONALISATION = (*PRETRAINING, "pvchat_jax.pretraining", "pvchat_jax.evaluation")
 ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "pvchat_jax.errors": (),
     "pvchat_jax.models.config": (),
@@ -33,8 +36,12 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "pvchat_jax.models": (*EVERYWHERE, "pvchat_jax.sharding", "pvchat_jax.resampling"),
     "pvchat_jax.data": (*EVERYWHERE, "pvchat_jax.resampling"),
     "pvchat_jax.world": (*EVERYWHERE, "pvchat_jax.data.records"),
-    "pvchat_jax.training": (*EVERYWHERE, "pvchat_jax.sharding", "pvchat_jax.objectives", "pvchat_jax.models", "pvchat_jax.data"),
+    "pvchat_jax.training": TRAINING,
     "pvchat_jax.evaluation": (*EVERYWHERE, "pvchat_jax.data"),
+    "pvchat_jax.pretraining": PRETRAINING,
+    "pvchat_jax.personalisation": PERSONALISATION,
+    "pvchat_jax.benchmarking": (*PERSONALISATION, "pvchat_jax.personalisation"),
+    "pvchat_jax.command": (*EVERYWHERE, "pvchat_jax.devices", "pvchat_jax.training"),
     "configs": EVERYWHERE,
     "converters": (*EVERYWHERE, "pvchat_jax.models"),
 }
@@ -43,7 +50,7 @@ QUICKSTART_STARTS = ("pvchat_jax.train", "pvchat_jax.evaluate")
 
 # Read by tools that must start without jax, such as the converters and the data checks.
 STANDARD_LIBRARY_ONLY = ("pvchat_jax.errors", "pvchat_jax.models.config", "pvchat_jax.config.schema")
-GRAIN_FILES = ("pvchat_jax.data.pipeline", "pvchat_jax.training.checkpoint")
+GRAIN_FILES = ("pvchat_jax.data.pipeline", "pvchat_jax.pretraining.batches", "pvchat_jax.training.checkpoint")
 LINEN_ROOMS = ("pvchat_jax.models", "pvchat_jax.sharding")
 PICKLES = ("pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve")
 SHELL_CALLS = ("os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput")
@@ -228,6 +235,8 @@ BREAKS = [
     (check_import_directions, "pvchat_jax/models/lora.py", "def late():\n    import pvchat_jax.training.step"),
     (check_import_directions, "pvchat_jax/world/build.py", "from pvchat_jax.data import pipeline"),
     (check_import_directions, "pvchat_jax/evaluation/report.py", "import tests.data.video"),
+    (check_import_directions, "pvchat_jax/world/plan.py", "from pvchat_jax.pretraining.truth import Labels"),
+    (check_import_directions, "pvchat_jax/pretraining/run.py", "from pvchat_jax.personalisation.looks import read_looks"),
     (check_import_directions, "pvchat_jax/new_room/thing.py", "x = 1"),
     (check_sizes, "pvchat_jax/data/video.py", LONG_FILE),
     (check_sizes, "tests/test_video.py", LONG_FUNCTION),
@@ -235,6 +244,7 @@ BREAKS = [
     (check_libraries, "pvchat_jax/models/vision.py", "import flax.nnx.module"),
     (check_libraries, "pvchat_jax/training/step.py", "from flax import linen as nn"),
     (check_libraries, "pvchat_jax/data/records.py", "import grain.python"),
+    (check_libraries, "pvchat_jax/pretraining/run.py", "import grain"),
     (check_libraries, "pvchat_jax/data/records.py", "def late():\n    import torch"),
     (check_libraries, "pvchat_jax/config/schema.py", "import numpy as np"),
     (check_safety, "converters/from_torch.py", "from pickle import loads"),
@@ -254,10 +264,13 @@ KEEPS = [
     ),
     (check_import_directions, "pvchat_jax/data/video.py", "from .records import Record\nimport numpy as np"),
     (check_import_directions, "pvchat_jax/world/build.py", "from pvchat_jax.data.records import Record"),
+    (check_import_directions, "pvchat_jax/pretraining/run.py", "from pvchat_jax.world.plan import plan_base_video"),
+    (check_import_directions, "pvchat_jax/personalisation/looks.py", "from pvchat_jax.pretraining.readers import read_person"),
     (check_import_directions, "pvchat_jax/train.py", "from pvchat_jax.training import loop\nif __name__ == '__main__':\n    loop.run()"),
     (check_sizes, "pvchat_jax/data/video.py", "def run():\n" + "    x = 1\n" * (MAX_FUNCTION_LINES - 1)),
     (check_libraries, "pvchat_jax/models/vision.py", "import flax.linen as nn"),
     (check_libraries, "pvchat_jax/data/pipeline.py", "import grain"),
+    (check_libraries, "pvchat_jax/pretraining/batches.py", "import grain"),
     (check_libraries, "converters/from_torch.py", "import torch"),
     (check_safety, "converters/from_torch.py", "torch.load(path, weights_only=True)\nnp.load(path, allow_pickle=False)"),
 ]

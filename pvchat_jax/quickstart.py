@@ -13,14 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
 from configs import personalise
 from pvchat_jax.config.personalise_schema import PersonaliseConfig
+from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.devices import prepare_jax
 from pvchat_jax.errors import UserError, exit_on_user_error
 from pvchat_jax.evaluate import HTML_FILE, JSON_FILE, evaluate_run
 from pvchat_jax.evaluation.report import print_summary
+from pvchat_jax.evaluation.scores import score_answers
 from pvchat_jax.files import write_atomically
 
 SUBJECT = "<Wilson>"
@@ -109,17 +110,9 @@ def _read_progress(out: Path, settings: dict[str, object]) -> list[str]:
 
 
 def _draw(out: Path, seed: int, plan: Plan, console: Console) -> None:
-    from pvchat_jax.world.build import build_world
+    from pvchat_jax.world.progress import build_with_bar
 
-    with Progress(console=console) as progress:
-        bar = progress.add_task("drawing", total=None)
-        build_world(
-            out / "world",
-            subject=SUBJECT,
-            num_test=plan.test_videos,
-            seed=seed,
-            progress=lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+    build_with_bar(console, "drawing videos", out / "world", subject=SUBJECT, num_test=plan.test_videos, seed=seed)
 
 
 def _personalise(config: PersonaliseConfig, console: Console) -> None:
@@ -130,15 +123,11 @@ def _personalise(config: PersonaliseConfig, console: Console) -> None:
 
 
 def _evaluate(out: Path, config: PersonaliseConfig, console: Console) -> None:
-    from pvchat_jax.benchmarking.systems import BASE, QUESTION_ONLY, ask_base, ask_run, encode_test
-    from pvchat_jax.evaluation.scores import score_answers
-    from pvchat_jax.personalisation.run import training_stages
+    from pvchat_jax.benchmarking.systems import ask_others, encode_test
 
     run, records = out / "wilson" / "stage2", out / "world" / "test.jsonl"
-    test = encode_test(run, records)
-    stage = training_stages(config, out / "wilson" / "train.jsonl")[-1]
-    others = {BASE: ask_base(stage, test), QUESTION_ONLY: ask_run(run, test, shuffle_seed=config.seed)}
-    systems = {name: score_answers(said.answers) for name, said in others.items()}
+    others = ask_others(run, read_config(run), encode_test(run, records), config.seed)
+    systems = {name: score_answers(answers) for name, answers in others.items()}
     print_summary(evaluate_run(run, records, out / "evaluation", systems=systems, console=console), console)
 
 

@@ -35,7 +35,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         made.append(folder.name)
         folder.mkdir()
 
-    monkeypatch.setattr("pvchat_jax.world.build.build_world", lambda out, **settings: make(out))
+    monkeypatch.setattr(quickstart, "_draw", lambda out, seed, plan, console: make(out / "world"))
     monkeypatch.setattr(quickstart, "_personalise", lambda config, console: make(Path(config.output_dir)))
     monkeypatch.setattr(quickstart, "_evaluate", lambda out, config, console: make(out / "evaluation"))
     return made

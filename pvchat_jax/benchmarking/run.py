@@ -13,11 +13,9 @@ from pvchat_jax.benchmarking.numbers import existence_by_person, mean_and_spread
 from pvchat_jax.benchmarking.systems import (
     ALWAYS_NO,
     ALWAYS_YES,
-    BASE,
     PERSONALIZED,
-    QUESTION_ONLY,
     WRONG_PERSON,
-    ask_base,
+    ask_others,
     ask_run,
     constant_answers,
     encode_test,
@@ -25,9 +23,10 @@ from pvchat_jax.benchmarking.systems import (
 from pvchat_jax.config.benchmark_schema import BenchmarkConfig
 from pvchat_jax.config.flags import to_dict
 from pvchat_jax.config.personalise_schema import PersonaliseConfig
+from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
-from pvchat_jax.personalisation.run import personalise, training_stages
+from pvchat_jax.personalisation.run import personalise
 from pvchat_jax.world.build import WorldPaths, build_world
 from pvchat_jax.world.plan import subject_of
 
@@ -117,8 +116,7 @@ def _run_member(config: BenchmarkConfig, member: Member, console: Console) -> di
     personal = ask_run(done.run, test)
     systems = {PERSONALIZED: personal.answers}
     if config.baselines:
-        systems[BASE] = ask_base(training_stages(own, Path(own.output_dir) / "train.jsonl")[-1], test).answers
-        systems[QUESTION_ONLY] = ask_run(done.run, test, shuffle_seed=member.seed).answers
+        systems |= ask_others(done.run, read_config(done.run), test, member.seed)
         systems |= {name: constant_answers(personal.answers, name).answers for name in (ALWAYS_YES, ALWAYS_NO)}
     truth = subject_of(member.subject)
     return {

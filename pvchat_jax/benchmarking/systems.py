@@ -98,6 +98,15 @@ def ask_base(config: TrainConfig, test: TestVideos) -> Answers:
     return Answers(answered.answers, None)
 
 
+def ask_others(run: Path, config: TrainConfig, test: TestVideos, seed: int) -> dict[str, Sequence[Answer]]:
+    """Answers, by system, of the base model and of the personalised `run` without the right video.
+
+    Args:
+      config: of the run's last stage.
+    """
+    return {BASE: ask_base(config, test).answers, QUESTION_ONLY: ask_run(run, test, shuffle_seed=seed).answers}
+
+
 def constant_answers(answers: Sequence[Answer], system: str) -> Answers:
     """What always saying yes, or always saying no, would answer: the former gives the most common answer about content, the
     latter refuses."""

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pvchat_jax.config.personalise_schema import CLIP_SETS, PersonaliseConfig
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
@@ -21,7 +20,8 @@ from pvchat_jax.sharding import make_mesh
 from pvchat_jax.training.initialise import load_run
 from pvchat_jax.training.run import train_run
 from pvchat_jax.training.weights import weights_directory
-from pvchat_jax.world.build import WorldPaths, build_world
+from pvchat_jax.world.build import WorldPaths
+from pvchat_jax.world.progress import build_with_bar
 
 LOOKS_FILE = "looks.json"
 CLIPS_SEED_OFFSET = 1_000_000  # drawn clips share no seed with the worlds of subjects
@@ -70,18 +70,16 @@ class _Stopwatch:
 
 
 def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> WorldPaths:
-    columns = (TextColumn("drawing clips"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("", total=None)
-        return build_world(
-            Path(config.shared_dir or config.output_dir) / "clips",
-            subject=config.subject,
-            num_train=config.num_clips,
-            num_calibration=config.num_calibration,
-            seed=CLIPS_SEED_OFFSET + config.seed,
-            believed=looks.subject,
-            progress=lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+    return build_with_bar(
+        console,
+        "drawing clips",
+        Path(config.shared_dir or config.output_dir) / "clips",
+        subject=config.subject,
+        num_train=config.num_clips,
+        num_calibration=config.num_calibration,
+        seed=CLIPS_SEED_OFFSET + config.seed,
+        believed=looks.subject,
+    )
 
 
 def choose_clips(clips: Sequence[Record], config: PersonaliseConfig) -> list[Record]:

@@ -195,7 +195,8 @@ def train_language(
     model = build_pvchat(phase.model)
     params = initial_params(phase, model, mesh)
     trainable = jax.device_put(init_language(model, phase, params, jax.random.fold_in(jax.random.key(config.seed), 2)), replicated(mesh))
-    data = {"features": np.asarray(features), "rows": rows, "slots": slot_labels(pictures.labels), "num_videos": config.num_videos}
+    # A copy in memory: batches are random, and pages of a mapped file may be taken away.
+    data = {"features": np.array(features), "rows": rows, "slots": slot_labels(pictures.labels), "num_videos": config.num_videos}
     step = functools.partial(language_step, model=model, auxiliary_weight=config.auxiliary_weight)
     return train_phase(phase, step, trainable, functools.partial(language_batch, **data, config=phase), mesh, console)
 

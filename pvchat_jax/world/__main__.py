@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from pvchat_jax.errors import exit_on_user_error
-from pvchat_jax.world.build import build_world
 from pvchat_jax.world.contact_sheet import write_contact_sheet
+from pvchat_jax.world.progress import build_with_bar
 
 _DESCRIPTION = """\
 Draws short videos of an invented person and of others who may look alike, with exactly known questions and answers, so
@@ -34,13 +32,6 @@ examples:
   python -m pvchat_jax.world --out=world --seed=3 --num_train=1000 --num_test=200 --subject='<Ada>'
   python -m pvchat_jax.world --sheet=people.png --seed=3        who is who in this world; makes no videos without --out
 """
-
-
-class _Rate(ProgressColumn):
-    """Videos per second of this start, which the kept videos of an earlier one do not flatter."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.0f} videos/s" if task.speed else "", style="progress.data.speed")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,25 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
-    columns = (TextColumn("drawing videos"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(done: int, total: int) -> None:
-            if bar.tasks[task].total is None:  # a new start of the clock, after what was kept
-                bar.reset(task, total=total, completed=done)
-            bar.update(task, completed=done)
-
-        paths = build_world(
-            options.out,
-            subject=options.subject,
-            num_train=options.num_train,
-            num_calibration=options.num_calibration,
-            num_test=options.num_test,
-            seed=options.seed,
-            progress=show,
-            workers=options.workers,
-        )
+    paths = build_with_bar(
+        Console(stderr=True),
+        "drawing videos",
+        options.out,
+        subject=options.subject,
+        num_train=options.num_train,
+        num_calibration=options.num_calibration,
+        num_test=options.num_test,
+        seed=options.seed,
+        workers=options.workers,
+    )
     numbers = (1, options.num_train, options.num_calibration, options.num_test)
     print(f"wrote {', '.join(str(path) for path, number in zip(paths, numbers, strict=True) if number)}")
 

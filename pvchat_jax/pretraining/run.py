@@ -160,7 +160,8 @@ def train_phase(
 
 def encode_pictures(config: PretrainConfig, pictures: Pictures, vision: Params, mesh: jax.sharding.Mesh, console: Console) -> np.ndarray:
     """Features of every video, from the same frames each time: float16[N, 1, L, D], memory-mapped; kept for a restart."""
-    path = Path(config.language.output_dir) / "features.npy"
+    # The number of steps is in the name, so that an encoder that was trained further makes new ones.
+    path = Path(config.language.output_dir) / f"features_{config.video.num_steps}.npy"
     if path.is_file():
         return np.load(path, mmap_mode="r")
     phase = config.language

@@ -116,5 +116,5 @@ def test_learns_a_person_and_reports(tmp_path: Path) -> None:
     assert values["threshold"] is not None
     assert json.loads((tmp_path / "wilson" / "looks.json").read_text(encoding="utf-8"))["identity"]
     page = (tmp_path / "evaluation" / "report.html").read_text(encoding="utf-8")
-    assert "data:image/png" in page and "look-alike, grade 1" in page
+    assert "data:image/" in page and "look-alike, grade 1" in page
     assert run(tmp_path, plan=plan).count("done before") == 3

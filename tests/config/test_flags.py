@@ -79,7 +79,7 @@ def test_a_mistake_is_one_sentence_that_names_it_and_the_remedy(arguments, parts
     ("source", "parts"),
     [
         ("x = 1\n", ("no function get_config",)),
-        ("def get_config(preset=''):\n    return {}\n", ("returned a dict",)),
+        ("def get_config(preset=''):\n    return {}\n", ("describes a dict", "takes a TrainConfig")),
         ("def get_config(preset=''):\n    x = 1\n    return x.y\n", ("line 3", "AttributeError")),
         ("def get_config(:\n", ("SyntaxError",)),
         (

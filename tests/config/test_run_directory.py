@@ -31,7 +31,7 @@ def test_a_run_can_be_reopened(config):
         ("--config.optimizer.lora=0.5", ("optimizer.lora is 0.25, not 0.5", "--config.optimizer.lora=0.25")),
         ("--config.data.text_buckets=64,96", ("data.text_buckets is 64,128, not 64,96",)),
         ("--config.num_steps=399", ("400 steps", "num_steps 399", "can only be raised")),
-        ("--config.weights=w", ("weights is '', not w",)),
+        ("--config.weights=w", ("weights is tiny, not w",)),
     ],
 )
 def test_another_run_is_refused_with_the_first_difference_and_the_remedy(config, argument, parts):

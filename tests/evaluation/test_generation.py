@@ -128,7 +128,7 @@ def test_padding_does_not_change_what_the_real_model_says() -> None:
     ids, video_mask = (np.stack([getattr(row, field) for row in padded])[None] for field in ("input_ids", "video_mask"))
     lengths = np.array([[len(row.input_ids) for row in rows]], np.int32)
     decode = make_decoder(model, max_new_tokens=4, eos_id=tokenizer.eos_id, yes_id=3, no_id=4)
-    decoded = decode(params, features, ids, lengths, video_mask, np.ones((1, 2), bool))
+    decoded = decode(params, features, 0.0, ids, lengths, video_mask, np.ones((1, 2), bool))
     said = np.asarray(decoded.tokens)[0, 0]
     assert tokenizer.eos_id not in said and len(set(said)) > 1, "choose another seed: this answer would test little"
 
@@ -138,3 +138,8 @@ def test_padding_does_not_change_what_the_real_model_says() -> None:
     logits = np.asarray(output.logits)[0, 0, len(row.input_ids) - 1 : -1]
     np.testing.assert_array_equal(said, logits.argmax(axis=-1))
     np.testing.assert_allclose(decoded.log_odds[0, 0], logits[0, 3] - logits[0, 4], rtol=1e-3)
+
+    lenient = decode(params, features, -1e4, ids, lengths, video_mask, np.ones((1, 2), bool))
+    assert lenient.tokens[0, 0, 0] == 3  # a low threshold lets "Yes" begin, and only begin, the answer
+    assert lenient.tokens[0, 0, 1] != 3
+    np.testing.assert_allclose(lenient.log_odds, decoded.log_odds, rtol=1e-6)

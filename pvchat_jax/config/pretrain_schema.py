@@ -10,6 +10,7 @@ class PretrainConfig:
     """One base model: drawn videos, then three phases of training, each of which starts from the one before.
 
     Attributes:
+      weights: a base model of the same size to go on from, `tiny` for the one in the package; empty starts from random numbers.
       num_videos: drawn for training. num_validation: drawn besides, for the scores of the model card.
       frames_per_video: kept of each video; a clip takes one from each part of them.
       image: vision encoder on single frames, with dense labels.
@@ -20,6 +21,7 @@ class PretrainConfig:
 
     output_dir: str
     seed: int = 0
+    weights: str = ""
     num_videos: int = 12288
     num_validation: int = 512
     frames_per_video: int = 8

@@ -45,10 +45,8 @@ class BaseScores:
 
 
 def write_weights(directory: Path, params: Params, config: PretrainConfig) -> Path:
-    """Writes all of `params` but the slots' readers as float16."""
-    tensors = {
-        name: np.asarray(leaf, np.float16) for name, leaf in flatten_dict(params, sep="/").items() if not name.startswith("slot_readers/")
-    }
+    """Writes `params` as float16, readers included: they read looks off a video, and training can go on from the file."""
+    tensors = {name: np.asarray(leaf, np.float16) for name, leaf in flatten_dict(params, sep="/").items()}
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / SAFETENSORS_FILE
     write_atomically(path, save(tensors, metadata={"format": "pvchat_jax", "model": json.dumps(to_dict(config.language.model))}))

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.core import meta
+from flax.traverse_util import flatten_dict, unflatten_dict
 from rich.console import Console
 from rich.progress import Progress
 
@@ -19,6 +20,7 @@ from pvchat_jax.config.pretrain_schema import PretrainConfig
 from pvchat_jax.config.run_directory import CHECKPOINTS, check_output_dir, write_config
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.data.tokenizer import load_tokenizer
+from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import PVChat, build_pvchat, init_boxed
 from pvchat_jax.pretraining.batches import RandomBatches
 from pvchat_jax.pretraining.export import score_base, write_model_card, write_weights
@@ -32,6 +34,7 @@ from pvchat_jax.training.metrics import METRICS_FILE, MetricsWriter, ProgressRep
 from pvchat_jax.training.optimizer import make_optimizer
 from pvchat_jax.training.partition import Params
 from pvchat_jax.training.state import TrainState, create_train_state
+from pvchat_jax.training.weights import read_tensors, weights_directory
 from pvchat_jax.world.base_questions import ask_anybody
 from pvchat_jax.world.plan import plan_base_video
 
@@ -93,11 +96,24 @@ def train_vision(config: PretrainConfig, pictures: Pictures, mesh: jax.sharding.
     """Both phases of the vision encoder; returns `vision_encoder`, `vision_norm` and `readers`."""
     model = build_pvchat(config.language.model)
     params = initial_params(config.language, model, mesh)
-    trained = jax.device_put(init_vision(model, params, jax.random.fold_in(jax.random.key(config.seed), 1)), replicated(mesh))
+    trained = _start(config, init_vision(model, params, jax.random.fold_in(jax.random.key(config.seed), 1)), mesh)
     for phase in (config.image, config.video):
         make = functools.partial(picture_batch, pictures=pictures, num_videos=config.num_videos, config=phase)
         trained = train_phase(phase, functools.partial(vision_step, model=model), trained, make, mesh, console)
     return trained
+
+
+def _start(config: PretrainConfig, drawn: Params, mesh: jax.sharding.Mesh) -> Params:
+    """`drawn`, or the same parameters of the base in `config.weights`, on every device of `mesh`."""
+    if config.weights:
+        directory = weights_directory(config.weights)
+        saved = flatten_dict(read_tensors(directory, tuple(f"{name}/" for name in drawn) + tuple(drawn)), sep="/")
+        names = flatten_dict(drawn, sep="/")
+        missing = [name for name, leaf in names.items() if name not in saved or saved[name].shape != leaf.shape]
+        if missing:
+            raise UserError(f"the base in {directory} lacks {missing[0]} in the configured size; start without --config.weights.")
+        drawn = unflatten_dict({name: saved[name] for name in names}, sep="/")
+    return jax.device_put(drawn, replicated(mesh))
 
 
 def picture_batch(rng: np.random.Generator, *, pictures: Pictures, num_videos: int, config: TrainConfig) -> dict[str, np.ndarray]:
@@ -195,7 +211,7 @@ def train_language(
     phase = config.language
     model = build_pvchat(phase.model)
     params = initial_params(phase, model, mesh)
-    trainable = jax.device_put(init_language(model, phase, params, jax.random.fold_in(jax.random.key(config.seed), 2)), replicated(mesh))
+    trainable = _start(config, init_language(model, phase, params, jax.random.fold_in(jax.random.key(config.seed), 2)), mesh)
     # A copy in memory: batches are random, and pages of a mapped file may be taken away.
     data = {"features": np.array(features), "rows": rows, "slots": slot_labels(pictures.labels), "num_videos": config.num_videos}
     step = functools.partial(language_step, model=model, auxiliary_weight=config.auxiliary_weight)

@@ -10,6 +10,7 @@ import pytest
 from pvchat_jax.pretraining.readers import (
     GROUPS,
     NUM_OUTPUTS,
+    POSE_WEIGHT,
     TokenLabels,
     init_readers,
     person_loss,
@@ -130,7 +131,7 @@ def test_scene_and_pose_add_their_errors() -> None:
     assert accuracies["accuracy/scene"] == 1
     of_person = np.array([1, 1, 0, 0])[None, :, None]
     shifted, _ = jitted(reader_loss)(outputs | {"pose": labels.pose + 2 * of_person}, labels)
-    assert float(shifted - loss) == pytest.approx(4, rel=1e-5)
+    assert float(shifted - loss) == pytest.approx(4 * POSE_WEIGHT, rel=1e-5)
     background, _ = jitted(reader_loss)(outputs | {"pose": labels.pose + 2 * (1 - of_person)}, labels)
     assert background == loss
 

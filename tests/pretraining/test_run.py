@@ -97,5 +97,5 @@ def test_shipped_weights_are_small_and_have_no_slot_readers(tmp_path: Path) -> N
     tree = {"kernel": jnp.ones((2, 3), jnp.float32)}
     path = write_weights(tmp_path / "export", {"readers": tree, "slot_readers": tree, "qformer": {"layer": tree}}, CONFIG)
     tensors = load_file(path)
-    assert sorted(tensors) == ["qformer/layer/kernel", "readers/kernel"]
+    assert sorted(tensors) == ["qformer/layer/kernel", "readers/kernel", "slot_readers/kernel"]
     assert {tensor.dtype.name for tensor in tensors.values()} == {"float16"}

@@ -10,7 +10,7 @@ from pvchat_jax.config.personalise_schema import PersonaliseConfig
 from pvchat_jax.errors import UserError
 
 HELP = """\
-Learns the person of one video, about two minutes on two cores: reads what the person looks like, draws clips of the
+Learns the person of one video, three to six minutes on two cores: reads what the person looks like, draws clips of the
 person and of others who may look alike, trains both stages on these, and chooses the threshold between yes and no.
 The packaged base model knows drawn people alone, such as those of python -m pvchat_jax.world.
 

@@ -9,7 +9,7 @@ from pvchat_jax.config.pretrain_schema import PretrainConfig
 
 HELP = """\
 Trains the tiny base model, which quickstart and the benchmark personalise, on drawn people.
-About an hour on two cores. Started again with the same settings, it continues where it was.
+One to two hours on two cores. Started again with the same settings, it continues where it was.
 
   python -m pvchat_jax.pretrain --config=configs/base.py:tiny [--config.NAME=VALUE ...]
 

@@ -42,7 +42,7 @@ class Plan:
 
     test_videos: int = 160
     personalise: PersonaliseConfig = dataclasses.field(default_factory=lambda: personalise.get_config("tiny"))
-    minutes: str = "4 minutes"
+    minutes: str = "4 to 7 minutes"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,7 +18,8 @@ class PersonaliseConfig:
       num_clips: training clips that are drawn, half of them with the subject.
       num_calibration: clips that are drawn besides, to choose the threshold between yes and no.
       clip_set: which of the clips are used, one of `CLIP_SETS`; the last uses them all.
-      stage1: training on single frames. num_steps 0 is not possible, so `with_stage1` switches it off.
+      with_stage1: whether there is training on single frames before that on video.
+      stage1: training on single frames.
       stage2: training on video.
       seed: of the clips and of the training.
       shared_dir: where clips and features are kept, for runs that differ in training alone; empty means in the output directory.

@@ -99,11 +99,15 @@ def text_length(config: TrainConfig, records: Iterable[Record], tokenizer: Subje
       UserError: a row fits none of them, or cannot be written.
     """
     selected = select_records(config.data, records)
-    return _fitting_bucket(config.data, selected, _training_rows(config, selected, tokenizer))
+    return _fitting_bucket(config.data, selected, training_rows(config, _questions(selected), tokenizer))
 
 
-def _training_rows(config: TrainConfig, records: Iterable[Record], tokenizer: SubjectTokenizer) -> dict[Question, TextRow]:
-    """Every distinct row once, tokenised here so that workers need no tokenizer: 10 bytes a position."""
+def _questions(records: Iterable[Record]) -> Iterable[Question]:
+    return (question for record in records for question in record.questions)
+
+
+def training_rows(config: TrainConfig, questions: Iterable[Question], tokenizer: SubjectTokenizer) -> dict[Question, TextRow]:
+    """The unpadded row of every distinct question, tokenised once, so that workers need no tokenizer: 10 bytes a position."""
     return {
         question: build_training_row(
             tokenizer,
@@ -114,7 +118,7 @@ def _training_rows(config: TrainConfig, records: Iterable[Record], tokenizer: Su
             tokens_per_clip=config.model.qformer.num_visual_tokens,
             style=config.data.prompt_style,
         )
-        for question in dict.fromkeys(question for record in records for question in record.questions)
+        for question in dict.fromkeys(questions)
     }
 
 
@@ -163,7 +167,7 @@ def make_train_iterator(
     if config.data.batch_size % process_count:
         raise UserError(f"data.batch_size {config.data.batch_size} is not divisible by the {process_count} processes; choose a multiple.")
     selected = select_records(config.data, records)
-    rows = _training_rows(config, selected, tokenizer)
+    rows = training_rows(config, _questions(selected), tokenizer)
     length = _fitting_bucket(config.data, selected, rows)
     padded_rows = {question: pad_row(row, length) for question, row in rows.items()}
     order = _video_order(config.data, [record.present for record in selected])

@@ -26,10 +26,11 @@ class SPRState(NamedTuple):
 
 
 def initial_spr_state(objective: ObjectiveConfig, num_modules: int) -> SPRState:
-    """State before the first training step."""
+    """State before the first training step; without modules one entry that stays as it is, since checkpoints hold no empty arrays."""
+    shape = (max(num_modules, 1),)
     return SPRState(
-        coefficient=jnp.full((num_modules,), objective.spr_initial, jnp.float32),
-        hae_weight=jnp.full((num_modules,), objective.hae_initial_weight, jnp.float32),
+        coefficient=jnp.full(shape, objective.spr_initial, jnp.float32),
+        hae_weight=jnp.full(shape, objective.hae_initial_weight, jnp.float32),
     )
 
 

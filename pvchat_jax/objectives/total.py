@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from pvchat_jax.config.schema import ObjectiveConfig
 from pvchat_jax.objectives.hae import hae_loss, next_hae_weight
@@ -24,6 +25,8 @@ def regularisation_loss(statistics: RoutingStatistics, spr: SPRState, config: Ob
     MoH's `balance_loss` is a third part where `load_balance_weight` is not 0. Both adaptive numbers are updated before
     they are used, as in the reference, and carry no gradient.
     """
+    if statistics.mean_gate.shape[0] == 0:  # nothing is routed
+        return jnp.zeros(()), Regularisation({"spr_loss": jnp.zeros(()), "hae_loss": jnp.zeros(())}, spr)
     active_rate = jax.lax.stop_gradient(statistics.active_rate)
     updated = SPRState(
         coefficient=next_coefficient(spr.coefficient, active_rate, config),

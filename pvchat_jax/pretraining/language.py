@@ -14,7 +14,8 @@ import numpy as np
 import optax
 
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.data.conversation import IGNORED_LABEL, build_training_row, pad_row
+from pvchat_jax.data.conversation import IGNORED_LABEL, pad_row
+from pvchat_jax.data.pipeline import training_rows
 from pvchat_jax.data.records import Question
 from pvchat_jax.data.tokenizer import SubjectTokenizer
 from pvchat_jax.models.pvchat import PVChat
@@ -49,20 +50,8 @@ def init_language(model: PVChat, config: TrainConfig, params: Params, key: jax.A
 
 def tokenise(questions: Sequence[Sequence[Question]], tokenizer: SubjectTokenizer, config: TrainConfig) -> Rows:
     """Rows of all questions; every video has equally many."""
-
-    @functools.cache
-    def row_of(question: Question) -> Any:
-        return build_training_row(
-            tokenizer,
-            question=question.question,
-            answer=question.answer,
-            subject=config.data.subject,
-            num_clips=config.data.num_clips,
-            tokens_per_clip=config.model.qformer.num_visual_tokens,
-            style=config.data.prompt_style,
-        )
-
-    rows = [[row_of(question) for question in of_video] for of_video in questions]
+    row_of = training_rows(config, (question for of_video in questions for question in of_video), tokenizer)
+    rows = [[row_of[question] for question in of_video] for of_video in questions]
     lengths = np.array([[len(row.input_ids) for row in of_video] for of_video in rows], np.int16)
     size = -(-int(lengths.max()) // 8) * 8
     padded = [[pad_row(row, size) for row in of_video] for of_video in rows]

@@ -149,7 +149,7 @@ def train_phase(
     output = Path(config.output_dir)
     say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
     optimizer = make_optimizer(config.optimizer, config.num_steps)
-    state = create_train_state(jax.tree.map(jnp.copy, trainable), config, mesh)._replace(spr=())  # no router trains
+    state = create_train_state(jax.tree.map(jnp.copy, trainable), config, mesh)
     iterator = RandomBatches(make_batch, config.data.seed)
     checkpoints = Checkpoints(output / CHECKPOINTS, keep=config.checkpoint.keep, report=say)
     if checkpoints.steps():

@@ -202,10 +202,8 @@ def _mean(values: jax.Array) -> jax.Array:
 
 
 def _per_module(name: str, values: jax.Array, config: TrainConfig) -> Metrics:
-    """`values: float32[M]` by metric name, such as `active_rate/6.self`."""
-    return {
-        f"{name}/{module}": value for module, value in zip(config.model.qformer.routed_modules, values, strict=False)
-    }  # without modules the state has an idle entry
+    """`values: float32[M]` by metric name, such as `active_rate/6.self`; without modules the state's idle entry is left out."""
+    return {f"{name}/{module}": value for module, value in zip(config.model.qformer.routed_modules, values, strict=False)}
 
 
 def _main_learning_rate(config: TrainConfig, step: jax.Array) -> jax.Array:

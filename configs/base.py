@@ -43,14 +43,14 @@ def tiny() -> PretrainConfig:
     video = dataclasses.replace(
         image,
         stage=2,
-        num_steps=940,
+        num_steps=1200,
         output_dir="runs/base/video",
         data=dataclasses.replace(image.data, num_frames=4, batch_size=32),
         optimizer=rates(1e-3, warmup_steps=50),
     )
     language = dataclasses.replace(
         video,
-        num_steps=1700,
+        num_steps=2600,
         output_dir="runs/base/language",
         data=dataclasses.replace(video.data, batch_size=24),
         optimizer=rates(2e-3, warmup_steps=100),

@@ -198,7 +198,7 @@ def make_decoder(model: Any, *, max_new_tokens: int, eos_id: int, yes_id: int, n
             logits = model.apply({"params": params}, None, ids, attention_mask, video_mask, features=features, deterministic=True).logits
             logits = jnp.take_along_axis(logits, (lengths - 1)[..., None, None], axis=2)[:, :, 0]  # [B, K, V]
             log_odds = jnp.where(step == 0, logits[..., yes_id] - logits[..., no_id], log_odds)
-            logits = logits.at[..., yes_id].add(jnp.where(step == 0, -threshold, 0.0))
+            logits = jnp.where(step == 0, decide(logits, log_odds > threshold, yes_id, no_id), logits)
             token = jnp.where(done, eos_id, jnp.argmax(logits, axis=-1).astype(ids.dtype))
             done = done | (token == eos_id)
             ids = jnp.where((positions == lengths[..., None]) & ~done[..., None], token[..., None], ids)
@@ -211,6 +211,20 @@ def make_decoder(model: Any, *, max_new_tokens: int, eos_id: int, yes_id: int, n
         return Decoded(tokens, log_odds)
 
     return jax.jit(decode)
+
+
+def decide(logits: jax.Array, is_yes: jax.Array, yes_id: int, no_id: int) -> jax.Array:
+    """`logits float[..., V]` in which "Yes" and "No" change places where the wrong one of them leads.
+
+    So a threshold decides between the two, and the model alone decides whether the answer begins with one of them at all.
+
+    Args:
+      is_yes: bool[...].
+    """
+    yes, no = logits[..., yes_id], logits[..., no_id]
+    higher, lower = jnp.maximum(yes, no), jnp.minimum(yes, no)
+    logits = logits.at[..., yes_id].set(jnp.where(is_yes, higher, lower))
+    return logits.at[..., no_id].set(jnp.where(is_yes, lower, higher))
 
 
 def _row(build: Callable[..., TextRow], tokenizer: SubjectTokenizer, config: TrainConfig, question: Question, **answer: str) -> TextRow:

@@ -50,7 +50,8 @@ def read_looks(video: Path, weights: Path, config: TrainConfig) -> Looks:
     frames = read_frames(str(video), num_frames * _CLIPS).frames
     clips = np.stack([preprocess_frames(frames[first::_CLIPS], config.data.image_size, (1, 1))[0] for first in range(_CLIPS)])
     read = jax.jit(lambda params, clips: read_person(params["readers"], encode(model, params, clips)[:, 1:]))(params, jnp.asarray(clips))
-    probabilities = {name: np.asarray(jax.nn.softmax(jnp.sum(values, axis=0))) for name, values in read.items()}
+    # A mean, not a sum: the clips are of one video and err together, so that four of them are hardly surer than one.
+    probabilities = {name: np.asarray(jax.nn.softmax(jnp.mean(values, axis=0))) for name, values in read.items()}
     values = {name: classes[int(np.argmax(probabilities[name]))] for name, classes in PERSON_CLASSES.items()}
     identity = Identity(**{name: values[name] for name in IDENTITY_VALUES})
     outfit = Outfit(colour=values["top_colour"], garment=values["garment"], hat=values["hat"])

@@ -20,6 +20,7 @@ from pvchat_jax.data.preprocess import resize_bicubic
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.pretraining.truth import Labels, labels_of
+from pvchat_jax.world.build import WORLD_VERSION
 from pvchat_jax.world.plan import plan_base_video
 from pvchat_jax.world.render import render_frames
 from pvchat_jax.world.staging import NUM_FRAMES
@@ -49,7 +50,8 @@ def draw_pictures(directory: Path, *, seed: int, num_videos: int, num_frames: in
     Raises:
       UserError: `directory` holds pictures of other settings.
     """
-    settings = {"seed": seed, "num_videos": num_videos, "num_frames": num_frames, "image_size": image_size}
+    sizes = {"num_videos": num_videos, "num_frames": num_frames, "image_size": image_size}
+    settings = {"world_version": WORLD_VERSION, "seed": seed} | sizes
     if not (directory / DONE).is_file():
         _draw_all(directory, settings, progress)
         write_atomically(directory / DONE, json.dumps(settings) + "\n")

@@ -1,4 +1,4 @@
-"""Linear readers: what each vision token says about the person it shows, its pose and the scene.
+"""Linear readers: what each vision token says about the person it shows, where that person's head and hands are, and the scene.
 
 They give the vision encoder its dense labels in pretraining, and later read the looks of a person off a video.
 """
@@ -11,33 +11,44 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pvchat_jax.pretraining.truth import PERSON_CLASSES, POSE_SCALES, SCENE_CLASSES
+from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS, SCENE_CLASSES
 
 Params = Mapping[str, Any]
 
-# Columns of the one matrix that all readers share: `occupied` (background, person), each class, the scene, the pose.
+# Where a point is, as seen from a token, in steps of `OFFSET_STEP` of the picture: classes are learnt where the same offsets as
+# numbers to regress were not (R2 of 0 for whatever moves sideways).
+OFFSET_STEP = 1 / 32
+_MAX_STEPS = 16
+NUM_OFFSETS = 2 * _MAX_STEPS + 1
+MOMENTS = 2  # the token's own frame and the next one (after the last comes the first), so that tokens look along time
+OFFSETS_WEIGHT = 0.25  # of the sum over both coordinates of all points at both moments
+
+# Columns of the one matrix that all readers share: `occupied` (background, person), each class, how far the token's word on each
+# class is to be trusted, the scene, and the offsets of the points.
 GROUPS: Mapping[str, int] = {
     "occupied": 2,
     **{name: len(classes) for name, classes in PERSON_CLASSES.items()},
+    "trust": len(PERSON_CLASSES),
     "scene": len(SCENE_CLASSES),
-    "pose": len(POSE_SCALES),
+    "offsets": MOMENTS * len(POINTS) * 2 * NUM_OFFSETS,
 }
 NUM_OUTPUTS = sum(GROUPS.values())
-# At weight 1 the pose is not learnt at all (R2 of 0 for what moves sideways), and without it neither are action and gait.
-POSE_WEIGHT = 10.0
 
 
 class TokenLabels(NamedTuple):
     """Truth of every token.
 
     Attributes:
+      owner: int32[B, L], which person it shows, -1 on background tokens.
       person: int32[B, L, C] class numbers, -1 on background tokens.
-      pose: float32[B, L, 10].
+      offsets: int32[B, L, 2, 4, 2], at each of `MOMENTS` from the token to each of the owner's `POINTS` in x and y; from 0 to
+        `NUM_OFFSETS`, of which the middle is "here".
       scene: int32[B].
     """
 
+    owner: jax.Array
     person: jax.Array
-    pose: jax.Array
+    offsets: jax.Array
     scene: jax.Array
 
 
@@ -53,14 +64,14 @@ def read(readers: Params, tokens: jax.Array, groups: Mapping[str, int] = GROUPS)
     return dict(zip(groups, jnp.split(outputs, ends[:-1], axis=-1), strict=True))
 
 
-def token_labels(person: jax.Array, heads: jax.Array, bodies: jax.Array, poses: jax.Array, scene: jax.Array, grid_size: int) -> TokenLabels:
+def token_labels(person: jax.Array, heads: jax.Array, bodies: jax.Array, points: jax.Array, scene: jax.Array, grid_size: int) -> TokenLabels:
     """Labels of the tokens of a clip in order time, row, column.
 
     A token belongs to the person whose head its centre is in, else to the one whose body it is in; the person comes before
     the bystander, who stands behind.
 
     Args:
-      person: int[B, P, C]. heads, bodies: float[B, P, T, 4]. poses: float[B, P, T, 10]. scene: int[B].
+      person: int[B, P, C]. heads, bodies: float[B, P, T, 4]. points: float[B, P, T, 4, 2]. scene: int[B].
     """
     batch, people, time = heads.shape[:3]
     centres = (jnp.arange(grid_size) + 0.5) / grid_size
@@ -73,8 +84,12 @@ def token_labels(person: jax.Array, heads: jax.Array, bodies: jax.Array, poses: 
     whose = jnp.maximum(owner, 0)
     of_person = jnp.take_along_axis(person.astype(jnp.int32), whose[..., None], axis=1)  # [B, L, C]
     frame = jnp.repeat(jnp.arange(time), grid_size**2)
-    pose = jnp.moveaxis(poses, 1, 2)[jnp.arange(batch)[:, None], frame[None], whose]  # [B, L, 10]
-    return TokenLabels(jnp.where(owner[..., None] >= 0, of_person, -1), pose, scene.astype(jnp.int32))
+    moments = jnp.stack([jnp.roll(points, -later, axis=2) for later in range(MOMENTS)], axis=3)  # [B, P, T, 2, 4, 2]
+    seen = moments[jnp.arange(batch)[:, None], whose, frame[None]]  # [B, L, 2, 4, 2]
+    here = jnp.stack(jnp.meshgrid(centres, centres), axis=-1).reshape(-1, 1, 1, 2)  # [G * G, 1, 1, 2] of x, y
+    steps = jnp.round((seen - jnp.tile(here, (time, 1, 1, 1))) / OFFSET_STEP)
+    offsets = jnp.clip(steps, -_MAX_STEPS, _MAX_STEPS).astype(jnp.int32) + _MAX_STEPS
+    return TokenLabels(owner, jnp.where(owner[..., None] >= 0, of_person, -1), offsets, scene.astype(jnp.int32))
 
 
 def person_loss(outputs: Mapping[str, jax.Array], person: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -99,6 +114,20 @@ def person_loss(outputs: Mapping[str, jax.Array], person: jax.Array) -> tuple[ja
     return loss, accuracies
 
 
+def pool(outputs: Mapping[str, jax.Array], log_weight: jax.Array) -> dict[str, jax.Array]:
+    """What several tokens say together: a mean of their words, weighted by the trust that each puts in its own.
+
+    Args:
+      outputs: of `read`, float[..., L, size].
+      log_weight: float[..., L], the logarithm of how far each token counts at all.
+
+    Returns:
+      Logits float[..., size] of each group of `PERSON_CLASSES`.
+    """
+    weights = jax.nn.softmax(outputs["trust"] + log_weight[..., None], axis=-2)  # [..., L, C]
+    return {name: jnp.sum(weights[..., column, None] * outputs[name], axis=-2) for column, name in enumerate(PERSON_CLASSES)}
+
+
 def read_person(readers: Params, tokens: jax.Array) -> dict[str, jax.Array]:
     """What the tokens of clips with one person say about that person.
 
@@ -106,21 +135,40 @@ def read_person(readers: Params, tokens: jax.Array) -> dict[str, jax.Array]:
       tokens: float[..., L, D] features without cls.
 
     Returns:
-      Mean log-probabilities float[..., size] of each group of `PERSON_CLASSES`, over tokens as far as they show somebody.
+      Log-probabilities float[..., size] of each group of `PERSON_CLASSES`.
     """
     outputs = read(readers, tokens)
-    weight = jax.nn.softmax(outputs["occupied"], axis=-1)[..., 1:]  # [..., L, 1]
-    weight /= jnp.maximum(weight.sum(axis=-2, keepdims=True), 1e-6)
-    return {name: jnp.sum(weight * jax.nn.log_softmax(outputs[name], axis=-1), axis=-2) for name in PERSON_CLASSES}
+    pooled = pool(outputs, jax.nn.log_softmax(outputs["occupied"], axis=-1)[..., 1])
+    return {name: jax.nn.log_softmax(logits, axis=-1) for name, logits in pooled.items()}
 
 
-def reader_loss(outputs: Mapping[str, jax.Array], labels: TokenLabels) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """`person_loss` of all tokens of a clip but cls, and the errors of scene and pose (mean square, in units of `POSE_SCALES`)."""
+def reader_loss(outputs: Mapping[str, jax.Array], labels: TokenLabels, person: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """`person_loss` of all tokens of a clip but cls and of each person's tokens together, and the errors of scene and offsets.
+
+    Args:
+      person: int[B, P, C], classes of the people in the clip, -1 where there is nobody.
+    """
     loss, accuracies = person_loss(outputs, labels.person)
-    is_person = labels.person[..., 0] >= 0
+    is_person = labels.owner >= 0
     scene = jnp.broadcast_to(labels.scene[:, None], is_person.shape)
     loss += jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs["scene"], scene))
     accuracies["accuracy/scene"] = jnp.mean(jnp.argmax(outputs["scene"], -1) == scene)
-    squares = jnp.mean(jnp.square(outputs["pose"] - labels.pose), axis=-1)
-    accuracies["pose_error"] = jnp.sum(squares * is_person) / jnp.maximum(is_person.sum(), 1)
-    return loss + POSE_WEIGHT * accuracies["pose_error"], accuracies
+    logits = outputs["offsets"].reshape(*labels.offsets.shape, NUM_OFFSETS)
+    errors = jnp.sum(optax.softmax_cross_entropy_with_integer_labels(logits, labels.offsets), axis=(2, 3, 4))  # [B, L]
+    accuracies["offsets_loss"] = jnp.sum(errors * is_person) / jnp.maximum(is_person.sum(), 1)
+    together, read_right = _pooled_loss(outputs, labels.owner, person)
+    return loss + OFFSETS_WEIGHT * accuracies["offsets_loss"] + together, accuracies | read_right
+
+
+def _pooled_loss(outputs: Mapping[str, jax.Array], owner: jax.Array, person: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    numbers = jnp.arange(person.shape[1])[:, None]
+    mine = owner[:, None] == numbers  # [B, P, L]
+    visible = mine.any(axis=-1)
+    pooled = pool({name: values[:, None] for name, values in outputs.items()}, jnp.where(mine, 0.0, -1e9))
+    weight = visible / jnp.maximum(visible.sum(), 1)
+    loss, accuracies = jnp.zeros(()), {}
+    for column, name in enumerate(PERSON_CLASSES):
+        classes = jnp.maximum(person[..., column].astype(jnp.int32), 0)
+        loss += jnp.sum(weight * optax.softmax_cross_entropy_with_integer_labels(pooled[name], classes))
+        accuracies[f"read/{name}"] = jnp.sum(weight * (jnp.argmax(pooled[name], -1) == classes))
+    return loss, accuracies

@@ -121,7 +121,7 @@ def picture_batch(rng: np.random.Generator, *, pictures: Pictures, num_videos: i
     videos = np.sort(rng.integers(num_videos, size=config.data.batch_size))
     frames = choose_frames(rng, len(videos), pictures.pixels.shape[1], config.data.num_frames)
     labels = pictures.labels
-    of_frames = {name: getattr(labels, name)[videos[:, None], :, frames].swapaxes(1, 2) for name in ("heads", "bodies", "poses")}
+    of_frames = {name: getattr(labels, name)[videos[:, None], :, frames].swapaxes(1, 2) for name in ("heads", "bodies", "points")}
     pixels = np.stack([pictures.pixels[video][chosen] for video, chosen in zip(videos, frames, strict=True)])
     return {"pixels": pixels, "person": labels.person[videos], "scene": labels.scene[videos]} | of_frames
 

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pvchat_jax.world.actions import ACTIONS, Pose
+from pvchat_jax.world.actions import ACTIONS
 from pvchat_jax.world.people import GARMENTS, HATS, IDENTITY_VALUES, TOP_COLOURS
 from pvchat_jax.world.plan import POSITIONS, Person, VideoPlan
 from pvchat_jax.world.scenes import SCENES
 from pvchat_jax.world.shapes import UNITS
-from pvchat_jax.world.staging import Placed, stage, track
+from pvchat_jax.world.staging import Placed, face_position, head_position, limb, stage, track
 
 # What is read off a person; the order is that of the columns of `Labels.person`.
 PERSON_CLASSES: Mapping[str, tuple[str, ...]] = {
@@ -23,8 +23,7 @@ PERSON_CLASSES: Mapping[str, tuple[str, ...]] = {
 SCENE_CLASSES = tuple(SCENES)
 PLACES = POSITIONS  # somebody who walks across counts as `centre`
 MAX_PEOPLE = 2
-# Offsets of head, face and body and the two hands, each divided by its typical size.
-POSE_SCALES = (20.0, 20.0, 10.0, 10.0, 10.0, 10.0, 50.0, 50.0, 50.0, 50.0)
+POINTS = ("head", "face", "left hand", "right hand")  # left and right as the viewer sees them
 
 
 class Labels(NamedTuple):
@@ -35,7 +34,7 @@ class Labels(NamedTuple):
       place: int8[P], index into `PLACES`.
       scene: int8[].
       heads, bodies: float32[P, T, 4], boxes (left, top, right, bottom) as shares of the picture.
-      poses: float32[P, T, 10], in units of `POSE_SCALES`.
+      points: float32[P, T, 4, 2], x and y of `POINTS` as shares of the picture.
     """
 
     person: np.ndarray
@@ -43,7 +42,7 @@ class Labels(NamedTuple):
     scene: np.ndarray
     heads: np.ndarray
     bodies: np.ndarray
-    poses: np.ndarray
+    points: np.ndarray
 
 
 def labels_of(plan: VideoPlan, frames: tuple[int, ...]) -> Labels:
@@ -55,7 +54,7 @@ def labels_of(plan: VideoPlan, frames: tuple[int, ...]) -> Labels:
         scene=np.int8(SCENE_CLASSES.index(plan.scene)),
         heads=np.zeros((*shape, 4), np.float32),
         bodies=np.zeros((*shape, 4), np.float32),
-        poses=np.zeros((*shape, len(POSE_SCALES)), np.float32),
+        points=np.zeros((*shape, len(POINTS), 2), np.float32),
     )
     people = [person for person in (plan.person, plan.bystander) if person is not None]
     for index, (person, placed) in enumerate(zip(people, stage(plan, frames, shutter=False).people, strict=True)):
@@ -64,7 +63,7 @@ def labels_of(plan: VideoPlan, frames: tuple[int, ...]) -> Labels:
         labels.place[index] = PLACES.index(person.position or "centre")
         labels.heads[index] = boxes.head / UNITS
         labels.bodies[index] = boxes.body / UNITS
-        labels.poses[index] = _pose_numbers(placed)
+        labels.points[index] = _points(placed) / UNITS
     return labels
 
 
@@ -75,8 +74,7 @@ def person_classes(person: Person) -> list[int]:
     return [classes.index(values[name]) for name, classes in PERSON_CLASSES.items()]
 
 
-def _pose_numbers(placed: Placed) -> np.ndarray:
-    pose: Pose = placed.pose
-    columns = [pose.x, pose.y, pose.head_x, pose.head_y, pose.face_x, pose.face_y]
-    columns += [value for arm in pose.arms for value in (arm.out, arm.up)]
-    return np.stack(columns, axis=-1).astype(np.float32) / np.asarray(POSE_SCALES, np.float32)
+def _points(placed: Placed) -> np.ndarray:
+    """Where `POINTS` are at each of T moments: float[T, 4, 2] in units."""
+    points = (head_position(placed), face_position(placed), limb(placed, 0).hand, limb(placed, 1).hand)
+    return np.stack([np.stack(point, axis=-1) for point in points], axis=-2)

@@ -41,8 +41,8 @@ def vision_loss(params: Params, batch: Batch, *, model: PVChat, config: TrainCon
     """Dense loss of a batch with `pixels uint8[B, T, H, W, 3]` and the fields of `truth.Labels`."""
     features = encode(model, params, normalise(batch["pixels"]))
     grid_size = config.model.vision.grid_size
-    labels = token_labels(*(batch[name] for name in ("person", "heads", "bodies", "poses", "scene")), grid_size)
-    return reader_loss(read(params["readers"], features[:, 1:]), labels)
+    labels = token_labels(*(batch[name] for name in ("person", "heads", "bodies", "points", "scene")), grid_size)
+    return reader_loss(read(params["readers"], features[:, 1:]), labels, batch["person"])
 
 
 def vision_step(

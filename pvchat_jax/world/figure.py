@@ -5,10 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pvchat_jax.world.actions import Arm
 from pvchat_jax.world.people import Identity, Outfit
 from pvchat_jax.world.shapes import Canvas, Colour, Coordinate, FloatArray, Mask, capsule, ellipse, mix, polygon, rectangle, rgb
-from pvchat_jax.world.staging import HALF_SHOULDERS, HEAD_RADII, Placed, head_position
+from pvchat_jax.world.staging import HALF_SHOULDERS, HEAD_RADII, SHOULDER_Y, Limb, Placed, face_position, head_position, limb
 
 SKIN: Mapping[str, Colour] = {"pale": rgb("fbdcc4"), "tan": rgb("e3a56c"), "brown": rgb("a9693a"), "dark": rgb("643d28")}
 HAIR: Mapping[str, Colour] = {
@@ -32,8 +31,6 @@ TOP: Mapping[str, Colour] = {
 }
 WHITE = rgb("fbf8f1")
 INK = rgb("2a2230")
-SHOULDER_Y = 90.0
-BONE = 29.0  # upper arm and forearm
 _LAPEL = ((0.0, -4.0), (11.0, -2.0), (4.0, 20.0), (1.0, 16.0))
 
 
@@ -82,24 +79,16 @@ def draw_person(canvas: Canvas, placed: Placed) -> None:
     """Paints a person onto the canvas, which has as many frames as `placed`."""
     identity, outfit, pose, scale = placed.identity, placed.outfit, placed.pose, placed.scale
     body_x, body_y = placed.x + scale * pose.x, placed.y + scale * pose.y
-    head_x, head_y = head_position(placed)
-    head = _Head(
-        canvas=canvas,
-        identity=identity,
-        x=head_x,
-        y=head_y,
-        face_x=scale * pose.face_x * (HEAD_RADII[identity.face][0] / 25.0),
-        face_y=scale * pose.face_y,
-        scale=scale,
-    )
+    (head_x, head_y), (face_x, face_y) = head_position(placed), face_position(placed)
+    head = _Head(canvas=canvas, identity=identity, x=head_x, y=head_y, face_x=face_x - head_x, face_y=face_y - head_y, scale=scale)
     shoulder_y = body_y + SHOULDER_Y
     _hair_behind(head)
     _torso(canvas, identity, outfit, body_x, shoulder_y, scale)
     _face(head)
     _hair_in_front(head)
     _hat(head, outfit)
-    for side, arm in zip((-1.0, 1.0), pose.arms, strict=True):
-        _arm(canvas, identity, outfit, arm, side, body_x, shoulder_y, scale)
+    for side in (0, 1):
+        _arm(canvas, identity, outfit, limb(placed, side), scale)
 
 
 def _torso(canvas: Canvas, identity: Identity, outfit: Outfit, x: FloatArray, shoulder_y: FloatArray, scale: float) -> None:
@@ -135,29 +124,14 @@ def _pattern(canvas: Canvas, torso: Mask, outfit: Outfit, height: float, scale: 
         canvas.paint(torso.times(torso.edge(np.abs(torso.dx) - np.float32(11 * scale))), WHITE, shade=0.1)
 
 
-def _arm(
-    canvas: Canvas, identity: Identity, outfit: Outfit, arm: Arm, side: float, body_x: FloatArray, shoulder_y: FloatArray, scale: float
-) -> None:
-    """One arm, `side` -1 or 1 of the body: sleeve and hand; the elbow follows from the hand, bent outwards."""
-    joint = (HALF_SHOULDERS[identity.build] - 7) * scale
-    start_x, start_y = body_x + side * joint, shoulder_y + 9 * scale
-    reach_x = scale * arm.out - joint * arm.meet  # outwards from the joint
-    reach_y = -scale * arm.up
-    length = np.maximum(np.hypot(reach_x, reach_y), np.float32(1e-3))
-    bone = BONE * scale
-    stretch = np.minimum(1.0, (2 * bone - 0.5) / length)
-    reach_x, reach_y, length = reach_x * stretch, reach_y * stretch, length * stretch
-    bend = np.sqrt(bone**2 - np.square(length / 2))
-    outwards = np.where(reach_y > 0, 1.0, -1.0)  # the side of the line to the hand on which the elbow is
-    elbow_x = reach_x / 2 + outwards * bend * reach_y / length
-    elbow_y = reach_y / 2 - outwards * bend * reach_x / length
-    elbow = (start_x + side * elbow_x, start_y + elbow_y)
-    hand = (start_x + side * reach_x, start_y + reach_y)
-    wrist = (elbow[0] + 0.72 * (hand[0] - elbow[0]), elbow[1] + 0.72 * (hand[1] - elbow[1]))
+def _arm(canvas: Canvas, identity: Identity, outfit: Outfit, arm: Limb, scale: float) -> None:
+    """Sleeve and hand."""
+    shoulder, elbow, hand = arm
+    wrist = (elbow[0] + 0.55 * (hand[0] - elbow[0]), elbow[1] + 0.55 * (hand[1] - elbow[1]))
     sleeve = mix(TOP[outfit.colour], INK, 0.2 if outfit.colour != "black" else 0.45)
-    canvas.paint(capsule(canvas, (start_x, start_y), elbow, 7.5 * scale), sleeve)
+    canvas.paint(capsule(canvas, shoulder, elbow, 7.5 * scale), sleeve)
     canvas.paint(capsule(canvas, wrist, hand, 6.0 * scale), SKIN[identity.skin])
-    canvas.paint(ellipse(canvas, hand[0], hand[1], 7.0 * scale, 7.0 * scale), SKIN[identity.skin], shade=0.15)
+    canvas.paint(ellipse(canvas, hand[0], hand[1], 8.0 * scale, 8.0 * scale), SKIN[identity.skin], shade=0.15)
     canvas.paint(capsule(canvas, elbow, wrist, 7.0 * scale), sleeve)
 
 
@@ -195,18 +169,22 @@ def _face(head: _Head) -> None:
 
 
 def _facial_hair(head: _Head, x: Coordinate, y: Coordinate) -> None:
+    """In the colour of the hair with a dark edge, without which it would be lost on skin of a similar colour."""
     canvas, scale = head.canvas, head.scale
     colour = mix(head.hair, INK, 0.06)
+    edge = mix(head.hair, INK, 0.6)
     if head.identity.facial_hair == "beard":
-        beard = head.outline(1.5)
+        beard = head.outline(2.0)
         if beard is not None:
             across = np.square((beard.dx - head.face_x) / np.float32(head.radii[0]))
             line = head.face_y + np.float32(scale) * (np.float32(9.5) - np.float32(14.0) * np.square(across))
+            canvas.paint(beard.times(beard.edge(line - np.float32(1.8 * scale) - beard.dy)), edge)
             canvas.paint(beard.times(beard.edge(line - beard.dy)), colour, shade=0.1)
     elif head.identity.facial_hair == "moustache":
-        for side in (-1.0, 1.0):
-            inner, outer = (x + side * 2 * scale, y + 9.5 * scale), (x + side * 9.5 * scale, y + 11.5 * scale)
-            canvas.paint(capsule(canvas, inner, outer, 3.6 * scale), colour)
+        for radius, paint in ((5.2, edge), (3.9, colour)):
+            for side in (-1.0, 1.0):
+                inner, outer = (x + side * 2 * scale, y + 8.5 * scale), (x + side * 11 * scale, y + 11.5 * scale)
+                canvas.paint(capsule(canvas, inner, outer, radius * scale), paint)
 
 
 def _hair_behind(head: _Head) -> None:
@@ -254,8 +232,8 @@ def _hair_in_front(head: _Head) -> None:
     for side in (-1.0, 1.0):
         edge_x = head.x + side * (radius_x + 1.0 * scale)
         if style == "bob":
-            top, tip = (edge_x + side * 5 * scale, head.y - 10 * scale), (edge_x + side * 6 * scale, head.y + 17 * scale)
-            canvas.paint(capsule(canvas, top, tip, 5.5 * scale), head.hair)
+            top, tip = (edge_x + side * 5 * scale, head.y - 10 * scale), (edge_x + side * 8 * scale, head.y + 9 * scale)
+            canvas.paint(capsule(canvas, top, tip, 7.0 * scale), head.hair)
         elif style == "long":
             top, tip = (edge_x + side * 4 * scale, head.y - 10 * scale), (edge_x + side * 6 * scale, head.y + 48 * scale)
             canvas.paint(capsule(canvas, top, tip, 6.5 * scale), head.hair)

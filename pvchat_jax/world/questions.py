@@ -15,45 +15,123 @@ from pvchat_jax.world.plan import Person, VideoPlan
 
 QUESTIONS_PER_TYPE = 2
 
+# `{here}` and `{film}` stand for each of these in turn.
+_HERE = ("here", "in this video", "in the video", "in this clip", "in the film", "in this recording")
+_FILM = ("this video", "the video", "this clip", "the film", "this recording")
+
+
+def _wordings(*patterns: str) -> tuple[str, ...]:
+    """Every pattern with every choice of `_HERE` and `_FILM`; `{name}` stays."""
+    return tuple(
+        dict.fromkeys(pattern.format(name="{name}", here=here, film=film) for pattern in patterns for here in _HERE for film in _FILM)
+    )
+
+
 TRAIN_PHRASINGS: Mapping[str, tuple[str, ...]] = {
-    "existence": (
-        "Is {name} in this video?",
-        "Can you see {name} here?",
-        "Is {name} here?",
-        "Does {name} appear in the video?",
+    "existence": _wordings(
+        "Is {name} {here}?",
+        "Can you see {name} {here}?",
+        "Could you spot {name} {here}?",
+        "Do you see {name} {here}?",
+        "Do you notice {name} {here}?",
+        "Does {name} appear {here}?",
+        "Is {name} visible {here}?",
+        "Is {name} present {here}?",
+        "Is {name} to be found {here}?",
+        "Is {name} anywhere {here}?",
+        "Can {name} be found {here}?",
+        "Can {name} be spotted {here}?",
+        "Does {film} contain {name}?",
+        "Does {film} include {name}?",
+        "Does {film} have {name} in it?",
+        "Is it {name} who appears {here}?",
+        "Tell me whether {name} is {here}.",
         "Is this {name}?",
-        "Do you see {name} in this video?",
+        "Is that {name}?",
+        "Have you found {name} {here}?",
+        "Was {name} filmed {here}?",
     ),
-    "appearance": (
+    "appearance": _wordings(
         "What is {name} wearing?",
-        "What clothes is {name} wearing in this video?",
-        "What does {name} wear?",
-        "How is {name} dressed?",
+        "What is {name} wearing {here}?",
+        "What clothes is {name} wearing {here}?",
+        "What does {name} wear {here}?",
+        "How is {name} dressed {here}?",
+        "What is {name} dressed in {here}?",
         "Describe the outfit of {name}.",
-        "Which clothes can you see on {name}?",
+        "Describe the clothes of {name} {here}.",
+        "Describe how {name} is dressed {here}.",
+        "Which clothes can you see on {name} {here}?",
+        "Which clothes does {name} wear {here}?",
+        "What has {name} put on {here}?",
+        "What does {name} have on {here}?",
+        "What sort of clothes does {name} have on {here}?",
+        "Tell me what {name} is wearing {here}.",
+        "Tell me about the clothes of {name}.",
+        "In what clothes does {name} appear {here}?",
     ),
-    "action": (
+    "action": _wordings(
         "What is {name} doing?",
-        "What is {name} doing in this video?",
-        "What does {name} do?",
-        "Which action can you see from {name}?",
-        "Describe the action of {name}.",
-        "How is {name} moving?",
+        "What is {name} doing {here}?",
+        "What does {name} do {here}?",
+        "Which action can you see from {name} {here}?",
+        "Which action does {name} perform {here}?",
+        "Describe the action of {name} {here}.",
+        "Describe the movement of {name} {here}.",
+        "Describe how {name} moves {here}.",
+        "How is {name} moving {here}?",
+        "How does {name} move {here}?",
+        "What movement does {name} make {here}?",
+        "What is {name} up to {here}?",
+        "Tell me what {name} does {here}.",
+        "Tell me how {name} is moving {here}.",
+        "What is happening with {name} {here}?",
+        "What do you see {name} do {here}?",
     ),
-    "location": (
+    "location": _wordings(
         "Where is {name}?",
-        "Where is {name} in this video?",
-        "Where can you see {name}?",
-        "In which place is {name}?",
-        "Where does {name} appear?",
-        "Describe the place of {name}.",
+        "Where is {name} {here}?",
+        "Where can you see {name} {here}?",
+        "Where do you see {name} {here}?",
+        "Where does {name} appear {here}?",
+        "Where can {name} be found {here}?",
+        "Where was {name} filmed {here}?",
+        "Where does {film} have {name}?",
+        "In which place is {name} {here}?",
+        "In what place does {name} appear {here}?",
+        "At which spot is {name} {here}?",
+        "Describe the place of {name} {here}.",
+        "Describe where {name} is {here}.",
+        "Tell me where {name} is {here}.",
+        "What place is {name} in {here}?",
+        "What are the surroundings of {name} {here}?",
     ),
 }
 TEST_PHRASINGS: Mapping[str, tuple[str, ...]] = {
-    "existence": ("Does this video show {name}?", "Can {name} be seen in this video?"),
-    "appearance": ("What outfit does {name} wear in the video?", "Which outfit is {name} wearing?"),
-    "action": ("What can you see {name} doing?", "Describe what {name} is doing here."),
-    "location": ("In which place can you see {name}?", "Where does this video show {name}?"),
+    "existence": (
+        "Does this video show {name}?",
+        "Can {name} be seen in this video?",
+        "Have you seen {name} in the film?",
+        "Do you find {name} here?",
+    ),
+    "appearance": (
+        "What outfit does {name} wear in the video?",
+        "Which outfit is {name} wearing?",
+        "Describe what {name} is wearing here.",
+        "What clothes do you see on {name}?",
+    ),
+    "action": (
+        "What can you see {name} doing?",
+        "Describe what {name} is doing here.",
+        "What action does {name} do in this video?",
+        "Which movement do you see from {name}?",
+    ),
+    "location": (
+        "In which place can you see {name}?",
+        "Where does this video show {name}?",
+        "In what surroundings is {name} here?",
+        "Tell me the place of {name} in this video.",
+    ),
 }
 ACTION_ANSWERS: Mapping[str, str] = {
     "stand": "Standing still.",

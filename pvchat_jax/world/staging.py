@@ -16,8 +16,10 @@ from pvchat_jax.world.shapes import UNITS, FloatArray
 FRAMES_PER_SECOND = 8
 NUM_FRAMES = round(CLIP_SECONDS * FRAMES_PER_SECOND)
 HALF_SHOULDERS: Mapping[str, float] = {"slim": 27.0, "broad": 42.0}
-HEAD_RADII: Mapping[str, tuple[float, float]] = {"round": (27.0, 22.0), "long": (19.0, 28.0), "square": (22.5, 24.5)}
+HEAD_RADII: Mapping[str, tuple[float, float]] = {"round": (28.5, 21.0), "long": (18.0, 30.0), "square": (24.0, 25.0)}
 CHIN_Y = 84.0
+SHOULDER_Y = 90.0
+BONE = 29.0  # upper arm and forearm
 BODY_X: Mapping[str | None, float] = {"left": 36.0, "centre": 64.0, "right": 92.0, None: 64.0}
 SLOW_SHUTTER_PROBABILITY = 0.2
 SLOW_SHUTTER = (0.0, 0.04)  # what a blurred frame is the mean of, in seconds after the frame's time
@@ -49,6 +51,14 @@ class Staging(NamedTuple):
     brightness: FloatArray
     people: tuple[Placed, ...]
     num_exposures: int
+
+
+class Limb(NamedTuple):
+    """Joints of an arm, each a pair of x and y, float[T] in units."""
+
+    shoulder: tuple[FloatArray, FloatArray]
+    elbow: tuple[FloatArray, FloatArray]
+    hand: tuple[FloatArray, FloatArray]
 
 
 class Track(NamedTuple):
@@ -89,6 +99,33 @@ def head_position(placed: Placed) -> tuple[FloatArray, FloatArray]:
     pose, scale = placed.pose, placed.scale
     x = placed.x + scale * (pose.x + pose.head_x)
     return x, placed.y + scale * (pose.y + pose.head_y) + CHIN_Y - HEAD_RADII[placed.identity.face][1] * scale
+
+
+def face_position(placed: Placed) -> tuple[FloatArray, FloatArray]:
+    """Centre of the face, which moves within the head as it turns and nods; like `head_position`."""
+    x, y = head_position(placed)
+    scale, pose = placed.scale, placed.pose
+    return x + scale * pose.face_x * (HEAD_RADII[placed.identity.face][0] / 25.0), y + scale * pose.face_y
+
+
+def limb(placed: Placed, side: int) -> Limb:
+    """The arm on the viewer's left (`side` 0) or right (1); the elbow follows from the hand, bent outwards."""
+    arm, scale, sign = placed.pose.arms[side], placed.scale, 2.0 * side - 1.0
+    joint = (HALF_SHOULDERS[placed.identity.build] - 7) * scale
+    start_x = placed.x + scale * placed.pose.x + sign * joint
+    start_y = placed.y + scale * placed.pose.y + SHOULDER_Y + 9 * scale
+    reach_x = scale * arm.out - joint * arm.meet  # outwards from the joint
+    reach_y = -scale * arm.up
+    length = np.maximum(np.hypot(reach_x, reach_y), np.float32(1e-3))
+    bone = BONE * scale
+    stretch = np.minimum(1.0, (2 * bone - 0.5) / length)
+    reach_x, reach_y, length = reach_x * stretch, reach_y * stretch, length * stretch
+    bend = np.sqrt(bone**2 - np.square(length / 2))
+    outwards = np.where(reach_y > 0, 1.0, -1.0)  # the side of the line to the hand on which the elbow is
+    elbow_x = reach_x / 2 + outwards * bend * reach_y / length
+    elbow_y = reach_y / 2 - outwards * bend * reach_x / length
+    elbow, hand = (start_x + sign * elbow_x, start_y + elbow_y), (start_x + sign * reach_x, start_y + reach_y)
+    return Limb((start_x, start_y), elbow, hand)
 
 
 def track(placed: Placed) -> Track:

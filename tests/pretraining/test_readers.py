@@ -9,17 +9,21 @@ import pytest
 
 from pvchat_jax.pretraining.readers import (
     GROUPS,
+    MOMENTS,
+    NUM_OFFSETS,
     NUM_OUTPUTS,
-    POSE_WEIGHT,
+    OFFSET_STEP,
+    OFFSETS_WEIGHT,
     TokenLabels,
     init_readers,
     person_loss,
+    pool,
     read,
     read_person,
     reader_loss,
     token_labels,
 )
-from pvchat_jax.pretraining.truth import PERSON_CLASSES, POSE_SCALES
+from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS
 
 jitted = functools.cache(jax.jit)  # one compilation of a function instead of one for each of its operations
 NOWHERE = (0.0, 0.0, 0.0, 0.0)
@@ -30,9 +34,9 @@ def labels_of_boxes(heads: list, bodies: list, *, people: tuple[int, int] = (1, 
     """Labels where the people's classes are all 1 or all 2; boxes are [P, T, 4] lists."""
     classes = np.array(people)[None, :, None] * np.ones((1, 1, len(PERSON_CLASSES)), int)
     time = len(heads[0])
-    poses = np.arange(2 * time, dtype=np.float32).reshape(1, 2, time, 1) * np.ones(len(POSE_SCALES), np.float32)
+    points = np.arange(2 * time, dtype=np.float32).reshape(1, 2, time, 1, 1) * np.ones((len(POINTS), 2), np.float32) / 10
     find = jax.jit(functools.partial(token_labels, grid_size=GRID))
-    return find(classes, np.asarray([heads], np.float32), np.asarray([bodies], np.float32), poses, np.array([3]))
+    return find(classes, np.asarray([heads], np.float32), np.asarray([bodies], np.float32), points, np.array([3]))
 
 
 def test_tokens_go_by_time_then_row_then_column() -> None:
@@ -59,12 +63,19 @@ def test_the_person_in_front_wins_and_heads_come_before_bodies() -> None:
     assert int(both_heads.person[0, 0, 0]) == 1
 
 
-def test_poses_are_those_of_the_owner_at_that_time() -> None:
+def test_offsets_go_from_each_token_to_the_owners_points_now_and_next() -> None:
     left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
     labels = labels_of_boxes([[NOWHERE] * 2] * 2, [[left, left], [right, right]])
-    pose = np.asarray(labels.pose[0, :, 0]).reshape(2, GRID, GRID)
-    assert (pose[0, :, :2] == 0).all() and (pose[1, :, :2] == 1).all()  # the first person's two frames
-    assert (pose[0, :, 2:] == 2).all() and (pose[1, :, 2:] == 3).all()
+    assert labels.offsets.shape == (1, 2 * GRID * GRID, MOMENTS, len(POINTS), 2)
+    half = NUM_OFFSETS // 2
+    offsets = np.asarray(labels.offsets[0, :, :, 0]).reshape(2, GRID, GRID, MOMENTS, 2) - half
+    # The first person's points are at 0 and 0.1 in the two frames, the second's at 0.2 and 0.3, in x and in y.
+    for time, row, column in ((0, 0, 0), (1, 2, 1), (0, 3, 2), (1, 1, 3)):
+        here = np.array([column + 0.5, row + 0.5]) / GRID
+        for later in range(MOMENTS):
+            point = 0.1 * ((time + later) % 2) + (0.2 if column > 1 else 0.0)
+            expected = np.clip(np.round((point - here) / OFFSET_STEP), -half, half)
+            assert offsets[time, row, column, later].tolist() == expected.tolist()
 
 
 def test_background_has_no_person() -> None:
@@ -123,23 +134,51 @@ def test_background_tokens_say_nothing_about_people() -> None:
     assert jitted(person_loss)(sure_outputs(empty), empty)[0] < 1e-5
 
 
-def test_scene_and_pose_add_their_errors() -> None:
-    labels = TokenLabels(PERSON, np.ones((1, 4, len(POSE_SCALES)), np.float32), np.array([3]))
-    outputs = sure_outputs(PERSON) | {"scene": sure(np.full((1, 4), 3), GROUPS["scene"]), "pose": labels.pose}
-    loss, accuracies = jitted(reader_loss)(outputs, labels)
-    assert loss < 1e-5
+def sure_offsets(offsets: np.ndarray) -> np.ndarray:
+    return sure(offsets, NUM_OFFSETS).reshape(*offsets.shape[:2], -1)
+
+
+def test_scene_and_offsets_add_their_errors() -> None:
+    owner, people = PERSON[..., 0] - 1, PERSON[:, :1]  # the person is number 0
+    owner = np.where(owner < 0, -1, owner)
+    labels = TokenLabels(owner, PERSON, np.full((1, 4, MOMENTS, len(POINTS), 2), 5), np.array([3]))
+    trust = np.zeros((1, 4, len(PERSON_CLASSES)), np.float32)
+    scene = sure(np.full((1, 4), 3), GROUPS["scene"])
+    outputs = sure_outputs(PERSON) | {"trust": trust, "scene": scene, "offsets": sure_offsets(labels.offsets)}
+    loss, accuracies = jitted(reader_loss)(outputs, labels, people)
+    assert loss < 1e-4
     assert accuracies["accuracy/scene"] == 1
-    of_person = np.array([1, 1, 0, 0])[None, :, None]
-    shifted, _ = jitted(reader_loss)(outputs | {"pose": labels.pose + 2 * of_person}, labels)
-    assert float(shifted - loss) == pytest.approx(4 * POSE_WEIGHT, rel=1e-5)
-    background, _ = jitted(reader_loss)(outputs | {"pose": labels.pose + 2 * (1 - of_person)}, labels)
+    assert all(float(value) == pytest.approx(1) for name, value in accuracies.items() if name.startswith("read/"))
+    elsewhere = labels.offsets.copy()
+    elsewhere[0, :2, 1, 2, 0] = 6  # one coordinate of one point, as seen from the person's tokens
+    wrong, _ = jitted(reader_loss)(outputs | {"offsets": sure_offsets(elsewhere)}, labels, people)
+    assert float(wrong - loss) == pytest.approx(20 * OFFSETS_WEIGHT, rel=1e-3)
+    elsewhere = labels.offsets.copy()
+    elsewhere[0, 2:] = 6
+    background, _ = jitted(reader_loss)(outputs | {"offsets": sure_offsets(elsewhere)}, labels, people)
     assert background == loss
+    misread = outputs | {"eyes": np.where(owner[..., None] == 0, sure(np.zeros((1, 4), int), 3), outputs["eyes"])}
+    both, accuracies = jitted(reader_loss)(misread, labels, people)
+    assert float(both - loss) == pytest.approx(2 * 20, rel=1e-3)  # each token by itself, and all of them together
+    assert accuracies["read/eyes"] == 0
+
+
+def test_tokens_that_trust_their_word_decide() -> None:
+    outputs = {name: np.zeros((2, len(classes)), np.float32) for name, classes in PERSON_CLASSES.items()}
+    outputs["eyes"][0] = (5, 0, 0)
+    outputs["eyes"][1] = (0, 5, 0)
+    trust = np.zeros((2, len(PERSON_CLASSES)), np.float32)
+    trust[1, list(PERSON_CLASSES).index("eyes")] = 8
+    said = pool(outputs | {"trust": trust}, np.zeros(2))
+    assert np.argmax(said["eyes"]) == 1
+    assert np.argmax(pool(outputs | {"trust": trust}, np.array([0.0, -1e9]))["eyes"]) == 0  # what does not count at all
 
 
 def test_a_person_is_read_off_the_tokens_that_show_one() -> None:
     outputs = sure_outputs(PERSON)
     outputs["eyes"][:, 2:] = (50.0, 0.0, 0.0)  # the background says something else
-    joined = np.concatenate([*outputs.values(), np.zeros((1, 4, GROUPS["scene"] + GROUPS["pose"]))], axis=-1, dtype=np.float32)
+    rest = sum(GROUPS[name] for name in ("trust", "scene", "offsets"))
+    joined = np.concatenate([*outputs.values(), np.zeros((1, 4, rest))], axis=-1, dtype=np.float32)
     readers = {"kernel": np.eye(NUM_OUTPUTS, dtype=np.float32), "bias": np.zeros(NUM_OUTPUTS, np.float32)}
     said = jitted(read_person)(readers, joined)
     assert set(said) == set(PERSON_CLASSES)

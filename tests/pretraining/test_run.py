@@ -24,7 +24,7 @@ NUM_VIDEOS, STORED = 5, 8
 
 
 def numbered_pictures() -> Pictures:
-    """Every pixel, box and pose of a video says which video and frame it is of."""
+    """Every pixel, box and point of a video says which video and frame it is of."""
     frame = np.arange(STORED)
     video = np.arange(NUM_VIDEOS)
     number = 10 * video[:, None] + frame  # [N, T]
@@ -37,7 +37,7 @@ def numbered_pictures() -> Pictures:
             scene=video.astype(np.int8),
             heads=of_frames,
             bodies=of_frames + 100,
-            poses=np.repeat(of_frames, 3, axis=-1)[..., :10],
+            points=np.repeat(of_frames[..., None], 2, axis=-1),
         ),
     )
 
@@ -53,7 +53,7 @@ def test_pictures_come_with_the_labels_of_their_frames(num_frames: int) -> None:
     for person in range(MAX_PEOPLE):
         np.testing.assert_array_equal(batch["heads"][:, person, :, 0], number)
         np.testing.assert_array_equal(batch["bodies"][:, person, :, 0], number + 100)
-        np.testing.assert_array_equal(batch["poses"][:, person, :, 0], number)
+        np.testing.assert_array_equal(batch["points"][:, person, :, 0, 0], number)
     np.testing.assert_array_equal(batch["scene"], number[:, 0] // 10)
     np.testing.assert_array_equal(batch["person"][:, 0, 0], number[:, 0] // 10)
     assert batch["scene"].max() < NUM_VIDEOS - 1  # the last video is for validation

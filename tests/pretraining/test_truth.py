@@ -1,12 +1,15 @@
 """Dense labels are the plan in numbers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from pvchat_jax.pretraining.truth import MAX_PEOPLE, PERSON_CLASSES, PLACES, POSE_SCALES, SCENE_CLASSES, labels_of
-from pvchat_jax.world.people import IDENTITY_VALUES
+from pvchat_jax.pretraining.truth import MAX_PEOPLE, PERSON_CLASSES, PLACES, POINTS, SCENE_CLASSES, labels_of
+from pvchat_jax.world.people import IDENTITY_VALUES, Outfit
 from pvchat_jax.world.plan import Person, VideoPlan
-from pvchat_jax.world.staging import frame_truth, stage
+from pvchat_jax.world.render import render_frames
+from pvchat_jax.world.staging import frame_truth
 from tests.pretraining.videos import first_base_video, walking
 
 FRAMES = (1, 6, 14)
@@ -36,7 +39,7 @@ def test_nobody_is_minus_one_and_zero() -> None:
     assert labels.person.shape == (MAX_PEOPLE, len(PERSON_CLASSES))
     assert (labels.person[1] == -1).all()
     assert labels.place[1] == -1
-    for name in ("heads", "bodies", "poses"):
+    for name in ("heads", "bodies", "points"):
         assert not getattr(labels, name)[1].any()
         assert getattr(labels, name)[0].any()
 
@@ -58,10 +61,23 @@ def test_boxes_are_those_of_the_frames(blurred: bool) -> None:
     assert (top == head_top).all() and (bottom == 1).all() and (bottom > head_bottom).all()
 
 
-def test_poses_are_offsets_in_typical_sizes() -> None:
-    plan: VideoPlan = first_base_video(with_bystander=False)
-    pose = stage(plan, FRAMES, shutter=False).people[0].pose
-    numbers = labels_of(plan, FRAMES).poses[0] * POSE_SCALES
-    np.testing.assert_allclose(numbers[:, 3], pose.head_y, atol=1e-5)
-    np.testing.assert_allclose(numbers[:, 7], pose.arms[0].up, atol=1e-4)
-    np.testing.assert_allclose(numbers[:, 8], pose.arms[1].out, atol=1e-4)
+@pytest.mark.parametrize("action", ["wave", "raise arms", "look around", "nod"])
+def test_points_are_where_the_figure_has_its_hands_and_face(action: str) -> None:
+    """Skin and the white of the eyes in the frames, against the numbers."""
+    plan: VideoPlan = first_base_video(with_bystander=False, blurred=False)
+    identity = dataclasses.replace(plan.person.identity, skin="tan", mark="none", facial_hair="none", hair_colour="black", gait="steady")
+    person = Person(identity=identity, outfit=Outfit(colour="green", garment="shirt"), action=action, position="centre")
+    plan = dataclasses.replace(plan, person=person, scene="forest")
+    labels = labels_of(plan, FRAMES)
+    frames = render_frames(plan, frames=FRAMES).astype(int)
+    red, green, blue = np.moveaxis(frames, -1, 0)
+    points = dict(zip(POINTS, np.moveaxis(labels.points[0], 1, 0) * frames.shape[1], strict=True))
+    for time in range(len(FRAMES)):
+        rows, columns = np.nonzero((np.minimum(np.minimum(red, green), blue) > 190)[time])  # the eyes are the only white
+        face_x, face_y = points["face"][time]
+        assert columns.mean() == pytest.approx(face_x, abs=5)  # hair may hide some of one eye
+        assert rows.mean() == pytest.approx(face_y - 4, abs=4)
+        for hand in ("left hand", "right hand"):
+            x, y = np.round(points[hand][time]).astype(int)
+            if 0 <= x < frames.shape[2] and 0 <= y < frames.shape[1]:
+                assert red[time, y, x] > green[time, y, x] > blue[time, y, x] > 60, "skin"

@@ -22,6 +22,7 @@ from pvchat_jax.training.weights import read_tensors
 from pvchat_jax.world.people import IDENTITY_VALUES, Identity, Outfit
 from pvchat_jax.world.plan import Subject
 
+_POSSIBLE = 0.1  # from this probability on, a value of an identity attribute is possible
 _CLIPS = 4  # read and averaged; together they take every fourth frame, each from another first one
 
 
@@ -52,10 +53,25 @@ def read_looks(video: Path, weights: Path, config: TrainConfig) -> Looks:
     read = jax.jit(lambda params, clips: read_person(params["readers"], encode(model, params, clips)[:, 1:]))(params, jnp.asarray(clips))
     # A mean, not a sum: the clips are of one video and err together, so that four of them are hardly surer than one.
     probabilities = {name: np.asarray(jax.nn.softmax(jnp.mean(values, axis=0))) for name, values in read.items()}
+    return most_probable(probabilities)
+
+
+def most_probable(probabilities: Mapping[str, np.ndarray]) -> Looks:
+    """Looks from the probabilities float[size] of each group of `PERSON_CLASSES`."""
     values = {name: classes[int(np.argmax(probabilities[name]))] for name, classes in PERSON_CLASSES.items()}
     identity = Identity(**{name: values[name] for name in IDENTITY_VALUES})
     outfit = Outfit(colour=values["top_colour"], garment=values["garment"], hat=values["hat"])
-    return Looks(Subject(identity, outfit), {name: float(np.max(share)) for name, share in probabilities.items()})
+    confidence = {name: float(np.max(share)) for name, share in probabilities.items()}
+    return Looks(Subject(identity, outfit, _doubts(probabilities)), confidence)
+
+
+def _doubts(probabilities: Mapping[str, np.ndarray]) -> dict[str, tuple[str, ...]]:
+    """Identity attributes with several possible values, and these."""
+    possible = {
+        name: tuple(value for value, share in zip(values, probabilities[name], strict=True) if share >= _POSSIBLE)
+        for name, values in IDENTITY_VALUES.items()
+    }
+    return {name: values for name, values in possible.items() if len(values) > 1}
 
 
 def write_looks(path: Path, looks: Looks) -> None:
@@ -63,4 +79,6 @@ def write_looks(path: Path, looks: Looks) -> None:
     read = {name: getattr(looks.subject.identity, name) for name in IDENTITY_VALUES}
     wears = {"colour": looks.subject.outfit.colour, "garment": looks.subject.outfit.garment, "hat": looks.subject.outfit.hat}
     confidence = {name: round(share, 4) for name, share in looks.confidence.items()}
-    write_atomically(path, json.dumps({"identity": read, "outfit": wears, "confidence": confidence}, indent=1) + "\n")
+    doubts = {name: list(values) for name, values in looks.subject.doubts.items()}
+    content = {"identity": read, "outfit": wears, "doubts": doubts, "confidence": confidence}
+    write_atomically(path, json.dumps(content, indent=1) + "\n")

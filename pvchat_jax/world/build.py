@@ -17,7 +17,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pvchat_jax.data.records import Record, write_records
 from pvchat_jax.errors import UserError
@@ -116,7 +116,7 @@ def _check_arguments(subject: str, numbers: Mapping[str, int], seed: int) -> Non
 
 def _claim(out_dir: Path, seed: int, believed: Subject | None) -> None:
     """Makes the folders and notes which world is in them."""
-    settings = {"version": WORLD_VERSION, "seed": seed, "believed": [dataclasses.asdict(part) for part in believed or ()]}
+    settings = {"version": WORLD_VERSION, "seed": seed, "believed": _subject_values(believed) if believed else None}
     path = out_dir / SETTINGS_FILE
     try:
         (out_dir / VIDEOS_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -130,6 +130,11 @@ def _claim(out_dir: Path, seed: int, believed: Subject | None) -> None:
         raise UserError(f"the folder {out_dir} cannot be written ({error.strerror}); choose another one.") from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}); delete the folder {out_dir} to build the world anew.") from error
+
+
+def _subject_values(subject: Subject) -> dict[str, Any]:
+    doubts = {name: list(values) for name, values in subject.doubts.items()}
+    return {"identity": dataclasses.asdict(subject.identity), "outfit": dataclasses.asdict(subject.outfit), "doubts": doubts}
 
 
 def _video_name(plan: VideoPlan) -> str:

@@ -101,18 +101,19 @@ def random_identity(rng: np.random.Generator, group: str) -> Identity:
             return identity
 
 
-def look_alike(identity: Identity, n_differences: int, rng: np.random.Generator) -> Identity:
-    """A person, of any group, who differs from `identity` in exactly `n_differences` attributes.
+def look_alike(
+    identity: Identity, n_differences: int, rng: np.random.Generator, attributes: Sequence[str] = tuple(IDENTITY_VALUES)
+) -> Identity:
+    """A person, of any group, who differs from `identity` in exactly `n_differences` of `attributes` and in nothing else.
 
     Raises:
-      ValueError: `n_differences` is not in 1..9.
+      ValueError: `n_differences` is 0 or less, or more than there are attributes.
     """
-    if not 1 <= n_differences <= len(IDENTITY_VALUES):
-        raise ValueError(f"a look-alike differs in 1 to {len(IDENTITY_VALUES)} attributes, not in {n_differences}")
+    if not 1 <= n_differences <= len(attributes):
+        raise ValueError(f"a look-alike differs in 1 to {len(attributes)} attributes, not in {n_differences}")
     changed = {}
-    names = tuple(IDENTITY_VALUES)
-    for number in rng.permutation(len(names))[:n_differences]:
-        name = names[number]
+    for number in rng.permutation(len(attributes))[:n_differences]:
+        name = attributes[number]
         changed[name] = pick(rng, [value for value in IDENTITY_VALUES[name] if value != getattr(identity, name)])
     return dataclasses.replace(identity, **changed)
 

@@ -9,12 +9,25 @@ The subject's reference video, the one video that a user has, is `reference_vide
 
 import dataclasses
 import functools
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pvchat_jax.world.actions import ACTIONS, WALK_LEFT, WALK_RIGHT
-from pvchat_jax.world.people import Identity, Outfit, all_outfits, look_alike, people_group, pick, random_identity, random_outfit, share_of
+from pvchat_jax.world.people import (
+    IDENTITY_VALUES,
+    Identity,
+    Outfit,
+    all_outfits,
+    look_alike,
+    people_group,
+    pick,
+    random_identity,
+    random_outfit,
+    share_of,
+)
 from pvchat_jax.world.scenes import SCENES
 
 SPLITS = ("train", "calibration", "test")  # calibration is for thresholds: training's people and outfits, in other videos
@@ -71,10 +84,24 @@ class VideoPlan:
 
 
 class Subject(NamedTuple):
-    """Who a world is about, and what they wear in the reference video."""
+    """Who a world is about, and what they wear in the reference video.
+
+    Attributes:
+      doubts: where this was read off a video: possible values of the identity attributes that could not be read for certain.
+        Then any of these values is the subject's, in each video another one, and look-alikes differ in other attributes.
+    """
 
     identity: Identity
     outfit: Outfit
+    doubts: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    def possible_identity(self, rng: np.random.Generator) -> Identity:
+        """The identity with a possible value of each attribute in doubt."""
+        return dataclasses.replace(self.identity, **{name: pick(rng, values) for name, values in self.doubts.items()})
+
+    def differences(self, other: Identity) -> tuple[str, ...]:
+        """Attributes in which `other` is for certain not like the subject."""
+        return tuple(name for name in self.identity.differences(other) if getattr(other, name) not in self.doubts.get(name, ()))
 
 
 def subject_identity(seed: int) -> Identity:
@@ -122,7 +149,7 @@ def plan_video(seed: int, split: str, index: int, subject: Subject | None = None
     subject = subject or subject_of(seed)
     role = ("positive", "easy_negative", "positive", "hard_negative")[index % 4]
     grade = GRADES[index // 4 % len(GRADES)] if role == "hard_negative" else 0
-    identity = subject.identity if role == "positive" else _other_identity(split, rng, subject.identity, grade)
+    identity = subject.possible_identity(rng) if role == "positive" else _other_identity(split, rng, subject, grade)
     has_bystander = rng.random() < SECOND_PERSON_PROBABILITY
     in_reference_outfit = role == "hard_negative" or (role == "positive" and rng.random() < REFERENCE_OUTFIT_PROBABILITY)
     if in_reference_outfit:
@@ -134,7 +161,7 @@ def plan_video(seed: int, split: str, index: int, subject: Subject | None = None
     action, position = _draw_place(rng, has_bystander)
     bystander = None
     if has_bystander:
-        other = _other_identity(split, rng, subject.identity, 0)
+        other = _other_identity(split, rng, subject, 0)
         bystander = _draw_bystander(other, position, split, scene, rng)
     return VideoPlan(
         split=split,
@@ -144,7 +171,7 @@ def plan_video(seed: int, split: str, index: int, subject: Subject | None = None
         scene=scene,
         person=Person(identity=identity, outfit=outfit, action=action, position=position),
         bystander=bystander,
-        differences=subject.identity.differences(identity) if grade else (),
+        differences=subject.differences(identity) if grade else (),
     )
 
 
@@ -168,11 +195,12 @@ def plan_base_video(seed: int, index: int) -> VideoPlan:
     )
 
 
-def _other_identity(split: str, rng: np.random.Generator, subject: Identity, grade: int) -> Identity:
+def _other_identity(split: str, rng: np.random.Generator, subject: Subject, grade: int) -> Identity:
     """A look-alike of the grade, or with grade 0 somebody who differs in more attributes than any look-alike."""
     group = "test" if split == "test" else "base"
+    certain = tuple(name for name in IDENTITY_VALUES if name not in subject.doubts)
     while True:
-        identity = look_alike(subject, grade, rng) if grade else random_identity(rng, group)
+        identity = look_alike(subject.possible_identity(rng), grade, rng, certain) if grade else random_identity(rng, group)
         too_near = not grade and len(subject.differences(identity)) <= max(GRADES)
         if not too_near and people_group(identity) == group:
             return identity

@@ -139,7 +139,15 @@ def test_padding_does_not_change_what_the_real_model_says() -> None:
     np.testing.assert_array_equal(said, logits.argmax(axis=-1))
     np.testing.assert_allclose(decoded.log_odds[0, 0], logits[0, 3] - logits[0, 4], rtol=1e-3)
 
-    lenient = decode(params, features, -1e4, ids, lengths, video_mask, np.ones((1, 2), bool))
-    assert lenient.tokens[0, 0, 0] == 3  # a low threshold lets "Yes" begin, and only begin, the answer
-    assert lenient.tokens[0, 0, 1] != 3
-    np.testing.assert_allclose(lenient.log_odds, decoded.log_odds, rtol=1e-6)
+    above = float(decoded.log_odds[0, 0]) + 1
+    strict = decode(params, features, above, ids, lengths, video_mask, np.ones((1, 2), bool))
+    np.testing.assert_allclose(strict.log_odds, decoded.log_odds, rtol=1e-6)  # what the model thinks is reported as it is
+
+
+def test_a_threshold_decides_between_yes_and_no_and_about_nothing_else() -> None:
+    yes_leads, no_leads, content_leads = [3.0, 1.0, 0.0], [1.0, 3.0, 0.0], [1.0, 2.0, 9.0]
+    logits = np.array([yes_leads, no_leads, content_leads])
+    as_yes, as_no = (np.asarray(decide(logits, np.full(3, is_yes), 0, 1)) for is_yes in (True, False))
+    assert as_yes.argmax(axis=-1).tolist() == [0, 0, 2]
+    assert as_no.argmax(axis=-1).tolist() == [1, 1, 2]
+    np.testing.assert_array_equal(np.sort(as_no, axis=-1), np.sort(logits, axis=-1))

@@ -118,7 +118,7 @@ def test_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def test_settings_name_the_version_and_the_seed(world: Path) -> None:
-    assert json.loads((world / "world.json").read_text()) == {"version": WORLD_VERSION, "seed": 0, "believed": []}
+    assert json.loads((world / "world.json").read_text()) == {"version": WORLD_VERSION, "seed": 0, "believed": None}
 
 
 def test_splits_without_videos_have_no_file(tmp_path: Path) -> None:

@@ -33,6 +33,15 @@ def test_look_alike_refuses_impossible_numbers(n_differences: int) -> None:
         look_alike(random_identity(rng, "base"), n_differences, rng)
 
 
+def test_look_alikes_can_be_held_to_some_attributes() -> None:
+    rng = np.random.default_rng(0)
+    identity = random_identity(rng, "base")
+    found = {identity.differences(look_alike(identity, 1, rng, ("eyes", "gait"))) for _ in range(30)}
+    assert found == {("eyes",), ("gait",)}
+    with pytest.raises(ValueError, match="1 to 2 attributes, not in 3"):
+        look_alike(identity, 3, rng, ("eyes", "gait"))
+
+
 def test_look_alikes_differ_in_every_attribute_sometimes() -> None:
     rng = np.random.default_rng(0)
     identity = random_identity(rng, "base")

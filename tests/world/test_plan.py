@@ -1,5 +1,6 @@
 import collections
 import functools
+import itertools
 import json
 
 import numpy as np
@@ -101,6 +102,22 @@ def test_videos_are_about_whom_the_reference_video_is_believed_to_show() -> None
             assert plan.person.outfit == read.outfit
     assert made[:80] != [plan_video(0, "train", index) for index in range(80)]
     assert [plan_video(0, "train", index, subject_of(0)) for index in range(80)] == list(plans("train")[:80])
+
+
+def test_what_is_in_doubt_varies_over_the_subjects_clips_and_tells_nobody_apart() -> None:
+    sure = subject_of(0)
+    others = {name: next(value for value in IDENTITY_VALUES[name] if value != getattr(sure.identity, name)) for name in ("face", "eyes")}
+    doubts = {name: (getattr(sure.identity, name), other) for name, other in others.items()}
+    made = [plan_video(0, "train", index, sure._replace(doubts=doubts)) for index in range(200)]
+    shown = [plan.person.identity for plan in made if plan.role == "positive"]
+    assert {(identity.face, identity.eyes) for identity in shown} == set(itertools.product(*doubts.values()))
+    assert all(set(sure.identity.differences(identity)) <= set(doubts) for identity in shown)
+    alike = [plan for plan in made if plan.role == "hard_negative"]
+    for plan in alike:
+        assert 1 <= len(plan.differences) <= 2 and not set(plan.differences) & set(doubts)
+        assert plan.person.identity.face in doubts["face"] and plan.person.identity.eyes in doubts["eyes"]
+    strangers = [plan.person.identity for plan in made if plan.role == "easy_negative"]
+    assert all(len(set(sure.identity.differences(identity)) - set(doubts)) >= 1 for identity in strangers)
 
 
 def test_any_outfit_that_may_be_read_has_a_scene_outside_the_tests() -> None:

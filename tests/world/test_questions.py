@@ -53,13 +53,13 @@ def test_every_type_is_asked_twice_in_different_words_that_name_the_subject() ->
 
 def test_tests_ask_in_words_of_their_own() -> None:
     asked = {
-        split: {question.question for index in range(60) for question in ask(plan_video(0, split, index), "<Ada>")}
+        split: {question.question for index in range(600) for question in ask(plan_video(0, split, index), "<Ada>")}
         for split in ("train", "calibration", "test")
     }
     asked["reference"] = {question.question for seed in range(60) for question in ask(reference_video(seed), "<Ada>")}
     assert not asked["train"] & asked["test"]
-    assert asked["train"] == asked["calibration"] == asked["reference"]
-    assert len(asked["train"]) == sum(map(len, TRAIN_PHRASINGS.values()))
+    assert asked["train"] == asked["calibration"] > asked["reference"]
+    assert len(asked["train"]) == sum(map(len, TRAIN_PHRASINGS.values())) > 300
     assert len(asked["test"]) == sum(map(len, TEST_PHRASINGS.values()))
 
 
@@ -76,4 +76,4 @@ def test_held_out_phrasings_use_known_words() -> None:
         {word for phrasings in table.values() for phrasing in phrasings for word in re.findall(r"\w+", phrasing.lower())}
         for table in (TRAIN_PHRASINGS, TEST_PHRASINGS)
     )
-    assert test - train <= {"be", "seen", "show"}
+    assert test - train == {"find", "seen", "show"}

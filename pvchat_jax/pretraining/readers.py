@@ -64,7 +64,9 @@ def read(readers: Params, tokens: jax.Array, groups: Mapping[str, int] = GROUPS)
     return dict(zip(groups, jnp.split(outputs, ends[:-1], axis=-1), strict=True))
 
 
-def token_labels(person: jax.Array, heads: jax.Array, bodies: jax.Array, points: jax.Array, scene: jax.Array, grid_size: int) -> TokenLabels:
+def token_labels(
+    person: jax.Array, heads: jax.Array, bodies: jax.Array, points: jax.Array, scene: jax.Array, grid_size: int
+) -> TokenLabels:
     """Labels of the tokens of a clip in order time, row, column.
 
     A token belongs to the person whose head its centre is in, else to the one whose body it is in; the person comes before

@@ -15,7 +15,7 @@ from pvchat_jax.config.schema import DataConfig, TrainConfig
 from pvchat_jax.data.conversation import build_prompt_row, pad_row
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
-from pvchat_jax.evaluation.generation import answer_records, make_decoder
+from pvchat_jax.evaluation.generation import answer_records, decide, make_decoder
 from pvchat_jax.models.config import TINY
 from pvchat_jax.models.pvchat import build_pvchat, init_boxed
 from tests.evaluation.scripted import RecitingModel, WordTokenizer
@@ -147,7 +147,7 @@ def test_padding_does_not_change_what_the_real_model_says() -> None:
 def test_a_threshold_decides_between_yes_and_no_and_about_nothing_else() -> None:
     yes_leads, no_leads, content_leads = [3.0, 1.0, 0.0], [1.0, 3.0, 0.0], [1.0, 2.0, 9.0]
     logits = np.array([yes_leads, no_leads, content_leads])
-    as_yes, as_no = (np.asarray(decide(logits, np.full(3, is_yes), 0, 1)) for is_yes in (True, False))
+    as_yes, as_no = (np.asarray(decide(jnp.asarray(logits), np.full(3, is_yes), 0, 1)) for is_yes in (True, False))
     assert as_yes.argmax(axis=-1).tolist() == [0, 0, 2]
     assert as_no.argmax(axis=-1).tolist() == [1, 1, 2]
     np.testing.assert_array_equal(np.sort(as_no, axis=-1), np.sort(logits, axis=-1))

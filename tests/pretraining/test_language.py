@@ -130,7 +130,7 @@ class StandIn:
         self, variables: dict, video: None, input_ids: jax.Array, *masks: jax.Array, features: jax.Array, **options: object
     ) -> tuple[types.SimpleNamespace, dict]:
         assert "slot_readers" not in variables["params"]
-        logits = 30.0 * jax.nn.one_hot(jnp.roll(input_ids, -1, axis=-1), 600)
+        logits = 30.0 * jax.nn.one_hot(jnp.roll(input_ids, -1, axis=-1), CONFIG.model.language_model.vocab_size + 1)
         return types.SimpleNamespace(logits=logits), {
             "intermediates": {"qformer": {"__call__": (types.SimpleNamespace(queries=features),)}}
         }

@@ -11,26 +11,25 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS, SCENE_CLASSES
+from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS, POSE_CLASSES, SCENE_CLASSES
 
 Params = Mapping[str, Any]
 
-# Where a point is, as seen from a token, in steps of `OFFSET_STEP` of the picture: classes are learnt where the same offsets as
-# numbers to regress were not (R2 of 0 for whatever moves sideways).
-OFFSET_STEP = 1 / 32
+OFFSET_STEP = 1 / 32  # of the picture; where a point is, as seen from a token, is a number of such steps
 _MAX_STEPS = 16
 NUM_OFFSETS = 2 * _MAX_STEPS + 1
-MOMENTS = 2  # the token's own frame and the next one (after the last comes the first), so that tokens look along time
-OFFSETS_WEIGHT = 0.25  # of the sum over both coordinates of all points at both moments
+OFFSETS_WEIGHT = 0.25  # of the sum over both coordinates of all points
+MOMENTS = 2  # of poses: the token's own frame and the next one (after the last comes the first), so that tokens look along time
 
 # Columns of the one matrix that all readers share: `occupied` (background, person), each class, how far the token's word on each
-# class is to be trusted, the scene, and the offsets of the points.
+# class is to be trusted, the scene, the offsets of the points in x and y, and the poses.
 GROUPS: Mapping[str, int] = {
     "occupied": 2,
     **{name: len(classes) for name, classes in PERSON_CLASSES.items()},
     "trust": len(PERSON_CLASSES),
     "scene": len(SCENE_CLASSES),
-    "offsets": MOMENTS * len(POINTS) * 2 * NUM_OFFSETS,
+    "offsets": len(POINTS) * 2 * NUM_OFFSETS,
+    **{f"{name} {later}": size for later in range(MOMENTS) for name, size in POSE_CLASSES.items()},
 }
 NUM_OUTPUTS = sum(GROUPS.values())
 
@@ -41,14 +40,16 @@ class TokenLabels(NamedTuple):
     Attributes:
       owner: int32[B, L], which person it shows, -1 on background tokens.
       person: int32[B, L, C] class numbers, -1 on background tokens.
-      offsets: int32[B, L, 2, 4, 2], at each of `MOMENTS` from the token to each of the owner's `POINTS` in x and y; from 0 to
-        `NUM_OFFSETS`, of which the middle is "here".
+      offsets: int32[B, L, 4, 2], from the token to each of the owner's `POINTS` in x and y; from 0 to `NUM_OFFSETS`, of which the
+        middle is "here".
+      poses: int32[B, L, 2 * 10], the owner's `POSE_CLASSES` at each of `MOMENTS`.
       scene: int32[B].
     """
 
     owner: jax.Array
     person: jax.Array
     offsets: jax.Array
+    poses: jax.Array
     scene: jax.Array
 
 
@@ -65,7 +66,7 @@ def read(readers: Params, tokens: jax.Array, groups: Mapping[str, int] = GROUPS)
 
 
 def token_labels(
-    person: jax.Array, heads: jax.Array, bodies: jax.Array, points: jax.Array, scene: jax.Array, grid_size: int
+    person: jax.Array, heads: jax.Array, bodies: jax.Array, points: jax.Array, poses: jax.Array, scene: jax.Array, grid_size: int
 ) -> TokenLabels:
     """Labels of the tokens of a clip in order time, row, column.
 
@@ -73,7 +74,8 @@ def token_labels(
     the bystander, who stands behind.
 
     Args:
-      person: int[B, P, C]. heads, bodies: float[B, P, T, 4]. points: float[B, P, T, 4, 2]. scene: int[B].
+      person: int[B, P, C]. heads, bodies: float[B, P, T, 4]. points: float[B, P, T, 4, 2].
+      poses: int[B, P, T, 10]. scene: int[B].
     """
     batch, people, time = heads.shape[:3]
     centres = (jnp.arange(grid_size) + 0.5) / grid_size
@@ -86,12 +88,13 @@ def token_labels(
     whose = jnp.maximum(owner, 0)
     of_person = jnp.take_along_axis(person.astype(jnp.int32), whose[..., None], axis=1)  # [B, L, C]
     frame = jnp.repeat(jnp.arange(time), grid_size**2)
-    moments = jnp.stack([jnp.roll(points, -later, axis=2) for later in range(MOMENTS)], axis=3)  # [B, P, T, 2, 4, 2]
-    seen = moments[jnp.arange(batch)[:, None], whose, frame[None]]  # [B, L, 2, 4, 2]
-    here = jnp.stack(jnp.meshgrid(centres, centres), axis=-1).reshape(-1, 1, 1, 2)  # [G * G, 1, 1, 2] of x, y
-    steps = jnp.round((seen - jnp.tile(here, (time, 1, 1, 1))) / OFFSET_STEP)
+    owners = (jnp.arange(batch)[:, None], whose, frame[None])
+    here = jnp.stack(jnp.meshgrid(centres, centres), axis=-1).reshape(-1, 1, 2)  # [G * G, 1, 2] of x, y
+    steps = jnp.round((points[owners] - jnp.tile(here, (time, 1, 1))) / OFFSET_STEP)  # [B, L, 4, 2]
     offsets = jnp.clip(steps, -_MAX_STEPS, _MAX_STEPS).astype(jnp.int32) + _MAX_STEPS
-    return TokenLabels(owner, jnp.where(owner[..., None] >= 0, of_person, -1), offsets, scene.astype(jnp.int32))
+    moments = jnp.concatenate([jnp.roll(poses, -later, axis=2) for later in range(MOMENTS)], axis=-1)  # [B, P, T, 2 * 10]
+    of_body = moments[owners].astype(jnp.int32)
+    return TokenLabels(owner, jnp.where(owner[..., None] >= 0, of_person, -1), offsets, of_body, scene.astype(jnp.int32))
 
 
 def person_loss(outputs: Mapping[str, jax.Array], person: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -145,7 +148,7 @@ def read_person(readers: Params, tokens: jax.Array) -> dict[str, jax.Array]:
 
 
 def reader_loss(outputs: Mapping[str, jax.Array], labels: TokenLabels, person: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """`person_loss` of all tokens of a clip but cls and of each person's tokens together, and the errors of scene and offsets.
+    """`person_loss` of all tokens of a clip but cls and of each person's tokens together, and of scene, offsets and poses.
 
     Args:
       person: int[B, P, C], classes of the people in the clip, -1 where there is nobody.
@@ -155,18 +158,26 @@ def reader_loss(outputs: Mapping[str, jax.Array], labels: TokenLabels, person: j
     scene = jnp.broadcast_to(labels.scene[:, None], is_person.shape)
     loss += jnp.mean(optax.softmax_cross_entropy_with_integer_labels(outputs["scene"], scene))
     accuracies["accuracy/scene"] = jnp.mean(jnp.argmax(outputs["scene"], -1) == scene)
+    weight = is_person / jnp.maximum(is_person.sum(), 1)
     logits = outputs["offsets"].reshape(*labels.offsets.shape, NUM_OFFSETS)
-    errors = jnp.sum(optax.softmax_cross_entropy_with_integer_labels(logits, labels.offsets), axis=(2, 3, 4))  # [B, L]
-    accuracies["offsets_loss"] = jnp.sum(errors * is_person) / jnp.maximum(is_person.sum(), 1)
+    errors = jnp.sum(optax.softmax_cross_entropy_with_integer_labels(logits, labels.offsets), axis=(-2, -1))  # [B, L]
+    accuracies["offsets_loss"] = jnp.sum(errors * weight)
+    loss += OFFSETS_WEIGHT * accuracies["offsets_loss"]
+    for column, name in enumerate(f"{name} {later}" for later in range(MOMENTS) for name in POSE_CLASSES):
+        classes = jnp.maximum(labels.poses[..., column], 0)
+        loss += jnp.sum(weight * optax.softmax_cross_entropy_with_integer_labels(outputs[name], classes)) / MOMENTS
+        accuracies[f"pose/{name}"] = jnp.sum(weight * (jnp.argmax(outputs[name], -1) == classes))
     together, read_right = _pooled_loss(outputs, labels.owner, person)
-    return loss + OFFSETS_WEIGHT * accuracies["offsets_loss"] + together, accuracies | read_right
+    return loss + together, accuracies | read_right
 
 
 def _pooled_loss(outputs: Mapping[str, jax.Array], owner: jax.Array, person: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Each person read as `read_person` does it, but for the other person's tokens, which are left out."""
     numbers = jnp.arange(person.shape[1])[:, None]
-    mine = owner[:, None] == numbers  # [B, P, L]
-    visible = mine.any(axis=-1)
-    pooled = pool({name: values[:, None] for name, values in outputs.items()}, jnp.where(mine, 0.0, -1e9))
+    visible = (owner[:, None] == numbers).any(axis=-1)  # [B, P]
+    is_other = (owner[:, None] >= 0) & (owner[:, None] != numbers)  # [B, P, L]
+    log_weight = jnp.where(is_other, -1e9, jax.nn.log_softmax(outputs["occupied"], axis=-1)[:, None, :, 1])
+    pooled = pool({name: values[:, None] for name, values in outputs.items()}, log_weight)
     weight = visible / jnp.maximum(visible.sum(), 1)
     loss, accuracies = jnp.zeros(()), {}
     for column, name in enumerate(PERSON_CLASSES):

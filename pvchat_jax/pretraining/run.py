@@ -26,7 +26,7 @@ from pvchat_jax.pretraining.batches import RandomBatches
 from pvchat_jax.pretraining.export import score_base, write_model_card, write_weights
 from pvchat_jax.pretraining.frames import Pictures, draw_pictures
 from pvchat_jax.pretraining.language import Rows, init_language, language_batch, language_step, slot_labels, tokenise
-from pvchat_jax.pretraining.vision import encode, init_vision, normalise, vision_step
+from pvchat_jax.pretraining.vision import encode, hand_over_positions, init_vision, normalise, vision_step
 from pvchat_jax.sharding import make_mesh, mesh_context, put_batch, replicated
 from pvchat_jax.training.checkpoint import Checkpoints
 from pvchat_jax.training.loop import Outputs, train
@@ -96,11 +96,13 @@ def train_vision(config: PretrainConfig, pictures: Pictures, mesh: jax.sharding.
     """Both phases of the vision encoder; returns `vision_encoder`, `vision_norm` and `readers`."""
     model = build_pvchat(config.language.model)
     params = initial_params(config.language, model, mesh)
-    trained = _start(config, init_vision(model, params, jax.random.fold_in(jax.random.key(config.seed), 1)), mesh)
-    for phase in (config.image, config.video):
+    start = _start(config, init_vision(model, params, jax.random.fold_in(jax.random.key(config.seed), 1)), mesh)
+
+    def train_on(phase: TrainConfig, params: Params) -> Params:
         make = functools.partial(picture_batch, pictures=pictures, num_videos=config.num_videos, config=phase)
-        trained = train_phase(phase, functools.partial(vision_step, model=model), trained, make, mesh, console)
-    return trained
+        return train_phase(phase, functools.partial(vision_step, model=model), params, make, mesh, console)
+
+    return train_on(config.video, hand_over_positions(start, train_on(config.image, start)))
 
 
 def _start(config: PretrainConfig, drawn: Params, mesh: jax.sharding.Mesh) -> Params:
@@ -121,7 +123,7 @@ def picture_batch(rng: np.random.Generator, *, pictures: Pictures, num_videos: i
     videos = np.sort(rng.integers(num_videos, size=config.data.batch_size))
     frames = choose_frames(rng, len(videos), pictures.pixels.shape[1], config.data.num_frames)
     labels = pictures.labels
-    of_frames = {name: getattr(labels, name)[videos[:, None], :, frames].swapaxes(1, 2) for name in ("heads", "bodies", "points")}
+    of_frames = {name: getattr(labels, name)[videos[:, None], :, frames].swapaxes(1, 2) for name in ("heads", "bodies", "points", "poses")}
     pixels = np.stack([pictures.pixels[video][chosen] for video, chosen in zip(videos, frames, strict=True)])
     return {"pixels": pixels, "person": labels.person[videos], "scene": labels.scene[videos]} | of_frames
 

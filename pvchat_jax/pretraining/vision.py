@@ -26,6 +26,19 @@ def init_vision(model: PVChat, params: Params, key: jax.Array) -> Params:
     return vision | {"readers": init_readers(key, params["vision_norm"]["scale"].shape[0])}
 
 
+def hand_over_positions(before: Params, after: Params) -> Params:
+    """The trainable tree for the video phase: what single frames taught about positions holds for every frame of a video.
+
+    Single frames use and train `img_pos_embed` alone. Its change from `before` to `after` the image phase is added to each frame of
+    `pos_embed`; without that, video would begin with positions that the trained blocks have never met.
+    """
+    old, new = before["vision_encoder"], after["vision_encoder"]
+    change = new["img_pos_embed"] - old["img_pos_embed"]  # [1, 1 + G * G, D]
+    num_frames = (new["pos_embed"].shape[1] - 1) // (change.shape[1] - 1)
+    of_video = jnp.concatenate([change[:, :1], *[change[:, 1:]] * num_frames], axis=1)  # [1, 1 + T * G * G, D]
+    return after | {"vision_encoder": new | {"pos_embed": new["pos_embed"] + of_video}}
+
+
 def normalise(pixels: jax.Array) -> jax.Array:
     """`uint8[..., 3]` pixels as the model's input, float32."""
     return (pixels.astype(jnp.float32) / 255.0 - IMAGENET_MEAN) / IMAGENET_STD
@@ -41,7 +54,7 @@ def vision_loss(params: Params, batch: Batch, *, model: PVChat, config: TrainCon
     """Dense loss of a batch with `pixels uint8[B, T, H, W, 3]` and the fields of `truth.Labels`."""
     features = encode(model, params, normalise(batch["pixels"]))
     grid_size = config.model.vision.grid_size
-    labels = token_labels(*(batch[name] for name in ("person", "heads", "bodies", "points", "scene")), grid_size)
+    labels = token_labels(*(batch[name] for name in ("person", "heads", "bodies", "points", "poses", "scene")), grid_size)
     return reader_loss(read(params["readers"], features[:, 1:]), labels, batch["person"])
 
 

@@ -78,7 +78,7 @@ def _jump(time: FloatArray, rng: np.random.Generator, free_side: int) -> Pose:
 
 def _nod(time: FloatArray, rng: np.random.Generator, free_side: int) -> Pose:
     down = 0.5 + 0.5 * _wave(time, 1.2, rng.random())
-    return _pose(time, head_y=-1 + 7 * down, face_y=-4 + 12 * down)
+    return _pose(time, head_y=-2 + 9 * down, face_y=-5 + 15 * down)
 
 
 def _walk(time: FloatArray, rng: np.random.Generator, free_side: int, *, direction: float) -> Pose:
@@ -99,7 +99,7 @@ def _raise_arms(time: FloatArray, rng: np.random.Generator, free_side: int) -> P
 
 def _look_around(time: FloatArray, rng: np.random.Generator, free_side: int) -> Pose:
     turn = _wave(time, 0.8, rng.random())
-    return _pose(time, head_x=3 * turn, face_x=10 * turn)
+    return _pose(time, head_x=4 * turn, face_x=12 * turn)
 
 
 def _clap(time: FloatArray, rng: np.random.Generator, free_side: int) -> Pose:
@@ -124,7 +124,7 @@ ACTIONS: Mapping[str, Callable[[FloatArray, np.random.Generator, int], Pose]] = 
 
 def _roll(pose: Pose, time: FloatArray, phase: float) -> Pose:
     sway = _wave(time, 0.8, phase)
-    return dataclasses.replace(pose, x=pose.x + 4 * sway, head_x=pose.head_x + 7 * sway)
+    return dataclasses.replace(pose, x=pose.x + 5 * sway, head_x=pose.head_x + 10 * sway)
 
 
 def _stoop(pose: Pose, time: FloatArray, phase: float) -> Pose:

@@ -56,7 +56,9 @@ def labels_with(place: list[list[int]], person: list[list[int]]) -> Labels:
     """Labels of which only places and people count; person number n has the class n in every column."""
     empty = np.zeros(0)
     classes = np.asarray(person)[..., None] * np.ones(CLASSES, np.int8)
-    return Labels(person=classes.astype(np.int8), place=np.asarray(place, np.int8), scene=empty, heads=empty, bodies=empty, points=empty)
+    return Labels(
+        person=classes.astype(np.int8), place=np.asarray(place, np.int8), scene=empty, heads=empty, bodies=empty, points=empty, poses=empty
+    )
 
 
 def test_slots_say_who_is_where() -> None:

@@ -23,7 +23,7 @@ from pvchat_jax.pretraining.readers import (
     reader_loss,
     token_labels,
 )
-from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS
+from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS, POSE_CLASSES
 
 jitted = functools.cache(jax.jit)  # one compilation of a function instead of one for each of its operations
 NOWHERE = (0.0, 0.0, 0.0, 0.0)
@@ -35,8 +35,9 @@ def labels_of_boxes(heads: list, bodies: list, *, people: tuple[int, int] = (1, 
     classes = np.array(people)[None, :, None] * np.ones((1, 1, len(PERSON_CLASSES)), int)
     time = len(heads[0])
     points = np.arange(2 * time, dtype=np.float32).reshape(1, 2, time, 1, 1) * np.ones((len(POINTS), 2), np.float32) / 10
+    poses = np.arange(2 * time).reshape(1, 2, time, 1) * np.ones(len(POSE_CLASSES), int)
     find = jax.jit(functools.partial(token_labels, grid_size=GRID))
-    return find(classes, np.asarray([heads], np.float32), np.asarray([bodies], np.float32), points, np.array([3]))
+    return find(classes, np.asarray([heads], np.float32), np.asarray([bodies], np.float32), points, poses, np.array([3]))
 
 
 def test_tokens_go_by_time_then_row_then_column() -> None:
@@ -63,19 +64,22 @@ def test_the_person_in_front_wins_and_heads_come_before_bodies() -> None:
     assert int(both_heads.person[0, 0, 0]) == 1
 
 
-def test_offsets_go_from_each_token_to_the_owners_points_now_and_next() -> None:
+def test_offsets_and_poses_are_those_of_the_owner_at_that_time() -> None:
     left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
     labels = labels_of_boxes([[NOWHERE] * 2] * 2, [[left, left], [right, right]])
-    assert labels.offsets.shape == (1, 2 * GRID * GRID, MOMENTS, len(POINTS), 2)
+    assert labels.offsets.shape == (1, 2 * GRID * GRID, len(POINTS), 2)
+    assert labels.poses.shape == (1, 2 * GRID * GRID, MOMENTS * len(POSE_CLASSES))
     half = NUM_OFFSETS // 2
-    offsets = np.asarray(labels.offsets[0, :, :, 0]).reshape(2, GRID, GRID, MOMENTS, 2) - half
-    # The first person's points are at 0 and 0.1 in the two frames, the second's at 0.2 and 0.3, in x and in y.
+    offsets = np.asarray(labels.offsets[0, :, 0]).reshape(2, GRID, GRID, 2) - half
+    poses = np.asarray(labels.poses[0]).reshape(2, GRID, GRID, MOMENTS, len(POSE_CLASSES))
+    # The first person's points are at 0 and 0.1 in the two frames, the second's at 0.2 and 0.3; poses are numbered in that order.
     for time, row, column in ((0, 0, 0), (1, 2, 1), (0, 3, 2), (1, 1, 3)):
+        number = time + (2 if column > 1 else 0)
         here = np.array([column + 0.5, row + 0.5]) / GRID
-        for later in range(MOMENTS):
-            point = 0.1 * ((time + later) % 2) + (0.2 if column > 1 else 0.0)
-            expected = np.clip(np.round((point - here) / OFFSET_STEP), -half, half)
-            assert offsets[time, row, column, later].tolist() == expected.tolist()
+        expected = np.clip(np.round((number / 10 - here) / OFFSET_STEP), -half, half)
+        assert offsets[time, row, column].tolist() == expected.tolist()
+        next_number = (time + 1) % 2 + (2 if column > 1 else 0)
+        assert poses[time, row, column].tolist() == [[number] * len(POSE_CLASSES), [next_number] * len(POSE_CLASSES)]
 
 
 def test_background_has_no_person() -> None:
@@ -134,33 +138,71 @@ def test_background_tokens_say_nothing_about_people() -> None:
     assert jitted(person_loss)(sure_outputs(empty), empty)[0] < 1e-5
 
 
-def sure_offsets(offsets: np.ndarray) -> np.ndarray:
-    return sure(offsets, NUM_OFFSETS).reshape(*offsets.shape[:2], -1)
+def sure_labels(labels: TokenLabels) -> dict[str, np.ndarray]:
+    """Outputs that say what `labels` say, with the same trust in every token."""
+    offsets = sure(labels.offsets, NUM_OFFSETS).reshape(*labels.offsets.shape[:2], -1)
+    names = [f"{name} {later}" for later in range(MOMENTS) for name in POSE_CLASSES]
+    poses = {name: sure(labels.poses[..., column], GROUPS[name]) for column, name in enumerate(names)}
+    scene = sure(np.broadcast_to(labels.scene[:, None], labels.owner.shape), GROUPS["scene"])
+    trust = np.zeros((*labels.owner.shape, len(PERSON_CLASSES)), np.float32)
+    return sure_outputs(labels.person) | {"trust": trust, "scene": scene, "offsets": offsets} | poses
 
 
-def test_scene_and_offsets_add_their_errors() -> None:
-    owner, people = PERSON[..., 0] - 1, PERSON[:, :1]  # the person is number 0
-    owner = np.where(owner < 0, -1, owner)
-    labels = TokenLabels(owner, PERSON, np.full((1, 4, MOMENTS, len(POINTS), 2), 5), np.array([3]))
-    trust = np.zeros((1, 4, len(PERSON_CLASSES)), np.float32)
-    scene = sure(np.full((1, 4), 3), GROUPS["scene"])
-    outputs = sure_outputs(PERSON) | {"trust": trust, "scene": scene, "offsets": sure_offsets(labels.offsets)}
+def of_one_person() -> TokenLabels:
+    """A clip of four tokens, of which two show the one person."""
+    owner = np.array([[0, 0, -1, -1]])
+    poses = np.ones((1, 4, MOMENTS * len(POSE_CLASSES)), int)
+    return TokenLabels(owner, PERSON, np.full((1, 4, len(POINTS), 2), 5), poses, np.array([3]))
+
+
+def test_scene_offsets_and_poses_add_their_errors() -> None:
+    labels, people = of_one_person(), PERSON[:, :1]
+    outputs = sure_labels(labels)
     loss, accuracies = jitted(reader_loss)(outputs, labels, people)
     assert loss < 1e-4
     assert accuracies["accuracy/scene"] == 1
-    assert all(float(value) == pytest.approx(1) for name, value in accuracies.items() if name.startswith("read/"))
-    elsewhere = labels.offsets.copy()
-    elsewhere[0, :2, 1, 2, 0] = 6  # one coordinate of one point, as seen from the person's tokens
-    wrong, _ = jitted(reader_loss)(outputs | {"offsets": sure_offsets(elsewhere)}, labels, people)
-    assert float(wrong - loss) == pytest.approx(20 * OFFSETS_WEIGHT, rel=1e-3)
-    elsewhere = labels.offsets.copy()
-    elsewhere[0, 2:] = 6
-    background, _ = jitted(reader_loss)(outputs | {"offsets": sure_offsets(elsewhere)}, labels, people)
-    assert background == loss
-    misread = outputs | {"eyes": np.where(owner[..., None] == 0, sure(np.zeros((1, 4), int), 3), outputs["eyes"])}
+    assert all(float(value) == pytest.approx(1) for name, value in accuracies.items() if name.startswith(("read/", "pose/")))
+
+    def costs(changed: TokenLabels) -> float:
+        return float(jitted(reader_loss)(sure_labels(changed), labels, people)[0] - loss)
+
+    def elsewhere(field: str, tokens: slice, *column: int) -> TokenLabels:
+        values = getattr(labels, field).copy()
+        values[(0, tokens, *column)] += 1
+        return labels._replace(**{field: values})
+
+    assert costs(elsewhere("offsets", slice(0, 2), 1, 0)) == pytest.approx(20 * OFFSETS_WEIGHT, rel=1e-3)
+    assert costs(elsewhere("poses", slice(0, 2), 3)) == pytest.approx(20 / MOMENTS, rel=1e-3)
+    assert costs(labels._replace(scene=np.array([4]))) == pytest.approx(20, rel=1e-3)
+    for field in ("offsets", "poses"):
+        assert costs(elsewhere(field, slice(2, 4))) == 0  # of the background
+
+
+def test_a_person_is_read_by_token_and_as_a_whole() -> None:
+    labels, people = of_one_person(), PERSON[:, :1]
+    right = sure_labels(labels)
+    loss, _ = jitted(reader_loss)(right, labels, people)
+    misread = right | {"eyes": np.where(labels.owner[..., None] == 0, sure(np.zeros((1, 4), int), 3), right["eyes"])}
     both, accuracies = jitted(reader_loss)(misread, labels, people)
-    assert float(both - loss) == pytest.approx(2 * 20, rel=1e-3)  # each token by itself, and all of them together
+    assert float(both - loss) == pytest.approx(2 * 20, rel=1e-3)
     assert accuracies["read/eyes"] == 0
+    # A background token that claims to show the person is believed, as it will be when there are no labels.
+    claims = right | {
+        "occupied": sure(np.ones((1, 4), int), 2),
+        "eyes": np.where(labels.owner[..., None] == 0, 0, 1) * sure(np.zeros((1, 4), int), 3),
+    }
+    _, accuracies = jitted(reader_loss)(claims, labels, people)
+    assert accuracies["read/eyes"] == 0
+
+
+def test_tokens_of_another_person_do_not_count() -> None:
+    labels = of_one_person()
+    person = labels.person.copy()
+    person[:, 2:] = 0  # the last two tokens show a second person, of other classes
+    two = labels._replace(owner=np.array([[0, 0, 1, 1]]), person=person)
+    people = np.stack([person[:, 0], person[:, 2]], axis=1)
+    _, accuracies = jitted(reader_loss)(sure_labels(two), two, people)
+    assert all(float(value) == pytest.approx(1) for name, value in accuracies.items() if name.startswith("read/"))
 
 
 def test_tokens_that_trust_their_word_decide() -> None:
@@ -177,7 +219,7 @@ def test_tokens_that_trust_their_word_decide() -> None:
 def test_a_person_is_read_off_the_tokens_that_show_one() -> None:
     outputs = sure_outputs(PERSON)
     outputs["eyes"][:, 2:] = (50.0, 0.0, 0.0)  # the background says something else
-    rest = sum(GROUPS[name] for name in ("trust", "scene", "offsets"))
+    rest = NUM_OUTPUTS - sum(values.shape[-1] for values in outputs.values())
     joined = np.concatenate([*outputs.values(), np.zeros((1, 4, rest))], axis=-1, dtype=np.float32)
     readers = {"kernel": np.eye(NUM_OUTPUTS, dtype=np.float32), "bias": np.zeros(NUM_OUTPUTS, np.float32)}
     said = jitted(read_person)(readers, joined)

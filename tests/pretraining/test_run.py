@@ -15,7 +15,7 @@ from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.pretraining.export import write_weights
 from pvchat_jax.pretraining.frames import Pictures
 from pvchat_jax.pretraining.run import choose_frames, picture_batch, training_minutes
-from pvchat_jax.pretraining.truth import MAX_PEOPLE, PERSON_CLASSES, Labels
+from pvchat_jax.pretraining.truth import MAX_PEOPLE, PERSON_CLASSES, POSE_CLASSES, Labels
 from pvchat_jax.pretraining.vision import apply_gradients, normalise
 from pvchat_jax.training.state import TrainState
 
@@ -38,6 +38,7 @@ def numbered_pictures() -> Pictures:
             heads=of_frames,
             bodies=of_frames + 100,
             points=np.repeat(of_frames[..., None], 2, axis=-1),
+            poses=np.repeat(of_frames, 3, axis=-1)[..., : len(POSE_CLASSES)].astype(np.int8),
         ),
     )
 
@@ -54,6 +55,7 @@ def test_pictures_come_with_the_labels_of_their_frames(num_frames: int) -> None:
         np.testing.assert_array_equal(batch["heads"][:, person, :, 0], number)
         np.testing.assert_array_equal(batch["bodies"][:, person, :, 0], number + 100)
         np.testing.assert_array_equal(batch["points"][:, person, :, 0, 0], number)
+        np.testing.assert_array_equal(batch["poses"][:, person, :, 0], number)
     np.testing.assert_array_equal(batch["scene"], number[:, 0] // 10)
     np.testing.assert_array_equal(batch["person"][:, 0, 0], number[:, 0] // 10)
     assert batch["scene"].max() < NUM_VIDEOS - 1  # the last video is for validation

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pvchat_jax.pretraining.truth import MAX_PEOPLE, PERSON_CLASSES, PLACES, POINTS, SCENE_CLASSES, labels_of
+from pvchat_jax.pretraining.truth import MAX_PEOPLE, PERSON_CLASSES, PLACES, POINTS, POSE_CLASSES, SCENE_CLASSES, labels_of
 from pvchat_jax.world.people import IDENTITY_VALUES, Outfit
 from pvchat_jax.world.plan import Person, VideoPlan
 from pvchat_jax.world.render import render_frames
@@ -39,6 +39,7 @@ def test_nobody_is_minus_one_and_zero() -> None:
     assert labels.person.shape == (MAX_PEOPLE, len(PERSON_CLASSES))
     assert (labels.person[1] == -1).all()
     assert labels.place[1] == -1
+    assert (labels.poses[1] == -1).all() and (labels.poses[0] >= 0).all()
     for name in ("heads", "bodies", "points"):
         assert not getattr(labels, name)[1].any()
         assert getattr(labels, name)[0].any()
@@ -81,3 +82,18 @@ def test_points_are_where_the_figure_has_its_hands_and_face(action: str) -> None
             x, y = np.round(points[hand][time]).astype(int)
             if 0 <= x < frames.shape[2] and 0 <= y < frames.shape[1]:
                 assert red[time, y, x] > green[time, y, x] > blue[time, y, x] > 60, "skin"
+
+
+def test_poses_tell_where_the_face_turns_and_hands_are_up() -> None:
+    def poses(action: str) -> dict[str, set[int]]:
+        plan = first_base_video(with_bystander=False)
+        identity = dataclasses.replace(plan.person.identity, gait="steady")
+        plan = dataclasses.replace(plan, person=dataclasses.replace(plan.person, identity=identity, action=action, position="left"))
+        return {name: set(column.tolist()) for name, column in zip(POSE_CLASSES, labels_of(plan, tuple(range(16))).poses[0].T, strict=True)}
+
+    assert poses("stand")["turn"] == {2} and poses("look around")["turn"] == {0, 1, 2, 3, 4}
+    assert poses("stand")["tilt"] == {1} and poses("nod")["tilt"] == {0, 1, 2, 3}
+    assert poses("stand")["right hand up"] == {0} and poses("wave")["right hand up"] == {4}
+    assert poses("wave")["left hand up"] == {0}
+    assert len(poses("jump")["height"]) > 3
+    assert all(column <= set(range(POSE_CLASSES[name])) for name, column in poses("raise arms").items())

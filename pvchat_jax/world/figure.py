@@ -161,11 +161,23 @@ def _face(head: _Head) -> None:
     canvas.paint(ellipse(canvas, x, y + 5.5 * scale, 2.6 * scale, 2.2 * scale), mix(skin, INK, 0.22))
     spread = max(spread, 9.5 * scale)
     for side in (-1.0, 1.0):
-        eye_x = x + side * spread
-        canvas.paint(ellipse(canvas, eye_x, eye_y, 7.6 * scale, 7.6 * scale), WHITE)
-        canvas.paint(ellipse(canvas, eye_x, eye_y, 5.6 * scale, 5.6 * scale), EYES[head.identity.eyes])
-        canvas.paint(ellipse(canvas, eye_x, eye_y, 2.2 * scale, 2.2 * scale), INK)
-        canvas.paint(ellipse(canvas, eye_x + 2 * scale, eye_y - 2 * scale, 1.3 * scale, 1.3 * scale), WHITE)
+        _eye(head, x + side * spread, eye_y, side)
+
+
+def _eye(head: _Head, x: Coordinate, y: Coordinate, side: float) -> None:
+    """One eye; the lid falls as the face looks down, and on the far side of a face that turns away it closes like a wink."""
+    canvas, scale = head.canvas, head.scale
+    white = ellipse(canvas, x, y, 7.6 * scale, 7.6 * scale)
+    canvas.paint(white, WHITE)
+    canvas.paint(ellipse(canvas, x, y, 5.6 * scale, 5.6 * scale), EYES[head.identity.eyes])
+    canvas.paint(ellipse(canvas, x, y, 2.2 * scale, 2.2 * scale), INK)
+    canvas.paint(ellipse(canvas, x + 2 * scale, y - 2 * scale, 1.3 * scale, 1.3 * scale), WHITE)
+    if white is not None:
+        turned = np.clip((side * head.face_x / np.float32(scale) - 5) / 4, 0, 1)
+        lowered = np.clip((head.face_y / np.float32(scale) - 2) / 5, 0, 1)
+        closed = np.maximum(turned, lowered)
+        lid = np.float32(7.6 * scale) * (2 * closed - 1) - np.float32(scale) * (closed == 0)  # its edge below the middle of the eye
+        canvas.paint(white.above(lid), mix(head.skin, INK, 0.12))
 
 
 def _facial_hair(head: _Head, x: Coordinate, y: Coordinate) -> None:

@@ -20,7 +20,8 @@ HEAD_RADII: Mapping[str, tuple[float, float]] = {"round": (28.5, 21.0), "long": 
 CHIN_Y = 84.0
 SHOULDER_Y = 90.0
 BONE = 29.0  # upper arm and forearm
-BODY_X: Mapping[str | None, float] = {"left": 36.0, "centre": 64.0, "right": 92.0, None: 64.0}
+# Multiples of 16, the patches of a 64-pixel picture, so that what a patch shows is the same in all three places.
+BODY_X: Mapping[str | None, float] = {"left": 32.0, "centre": 64.0, "right": 96.0, None: 64.0}
 SLOW_SHUTTER_PROBABILITY = 0.2
 SLOW_SHUTTER = (0.0, 0.04)  # what a blurred frame is the mean of, in seconds after the frame's time
 
@@ -90,7 +91,7 @@ def _place(person: Person, time: FloatArray, camera: FloatArray, rng: np.random.
     free_side = {"left": 1, "right": 0}.get(person.position or "", int(rng.integers(2)))
     pose = GAITS[person.identity.gait](ACTIONS[person.action](time, rng, free_side), time, float(rng.random()))
     scale = float(rng.uniform(0.95, 1.05))
-    x = BODY_X[person.position] + float(rng.uniform(-4, 4)) - 0.4 * camera
+    x = BODY_X[person.position] + float(rng.uniform(-2, 2)) - 0.4 * camera
     return Placed(person.identity, person.outfit, pose, x.astype(np.float32), float(rng.uniform(-2, 4)), scale)
 
 

@@ -21,7 +21,7 @@ def get_config(preset: str = "tiny") -> PretrainConfig:
 def tiny() -> PretrainConfig:
     image = TrainConfig(
         stage=1,
-        num_steps=2200,
+        num_steps=2600,
         output_dir="runs/base/image",
         compute_dtype="float32",
         frozen_dtype="float32",
@@ -43,7 +43,7 @@ def tiny() -> PretrainConfig:
     video = dataclasses.replace(
         image,
         stage=2,
-        num_steps=1400,
+        num_steps=1000,
         output_dir="runs/base/video",
         data=dataclasses.replace(image.data, num_frames=4, batch_size=32),
         optimizer=rates(1e-3, warmup_steps=50),

@@ -85,7 +85,8 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
     shapes, sources, excused = parameter_shapes(config), {}, {}
     table = entries(config)
     wanted = [entry for entry in table if COMBINED in parts or _part_of(entry.path) in parts]
-    other_keys = {key for entry in table if entry not in wanted for key in entry.keys}
+    others = [] if COMBINED in parts else [entry for entry in table if _part_of(entry.path) not in parts]
+    other_keys = {key for entry in others for key in entry.keys}
     known = {key for entry in wanted for key in entry.keys}
     unknown = []
     for tensor in tensors:
@@ -101,7 +102,7 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
             unknown.append(tensor.key)
     allowed = tensor_shapes(wanted, shapes)
     _check_tensors(sources, wanted, allowed, config)
-    leaves, initialised, missing = [], [entry.path for entry in table if entry not in wanted], []
+    leaves, initialised, missing = [], [entry.path for entry in others], []
     for entry in wanted:
         lacking = _lacking(entry, sources)
         if not lacking:

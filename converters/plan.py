@@ -20,8 +20,11 @@ from pvchat_jax.models.pvchat import build_pvchat, init_boxed
 # The parts that are published on their own, by the first name of a parameter's path; all the rest belongs to the Q-Former.
 COMBINED, QFORMER = "combined", "qformer"
 PARTS = {"vision_encoder": "vision", "language_model": "language_model"}
-# What lies between the parts: a Q-Former's own file may lack it, the combined checkpoint may not.
-_BRIDGE = re.compile(r"extra_query_tokens|vision_norm/.*|project_up/.*")
+# A Q-Former's own file may lack what lies between the parts, and (BLIP-2's second stage removes it) what only text goes through. The
+# combined checkpoint may not.
+_NOT_IN_EVERY_QFORMER = re.compile(
+    r"extra_query_tokens|vision_norm/.*|project_up/.*|qformer/embeddings/(word|position)|qformer/layer_\d+/text_ffn/.*"
+)
 MAX_WRONG = 5
 MAX_OF_A_KIND = 3
 
@@ -107,7 +110,9 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
         lacking = _lacking(entry, sources)
         if not lacking:
             leaves.append(Leaf(entry, shapes[entry.path], tuple(sources[key] for key in entry.keys)))
-        elif len(lacking) == len(entry.keys) and (entry.optional or (COMBINED not in parts and _BRIDGE.fullmatch(entry.path))):
+        elif len(lacking) == len(entry.keys) and (
+            entry.optional or (COMBINED not in parts and _NOT_IN_EVERY_QFORMER.fullmatch(entry.path))
+        ):
             initialised.append(entry.path)
         else:
             missing.extend(lacking)

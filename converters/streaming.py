@@ -61,6 +61,7 @@ def write_parameter(
                 _write_chunk(file, data)
             digest.update(data)
             written(num_bytes)
+        values = data = None  # or the next slice would be read beside this one
     return digest.hexdigest()
 
 

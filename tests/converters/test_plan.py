@@ -124,6 +124,17 @@ def test_a_file_of_the_qformer(root: str) -> None:
     assert {"visual_encoder.cls_token", "Qformer.cls.predictions.bias", "temp"} < plan.excused.keys()
 
 
+def test_a_qformer_without_its_text_side() -> None:
+    """Stage 2 of BLIP-2 (LAVIS blip2_opt.py) sets these to None."""
+    text_side = re.compile(r".*\.(embeddings\.(word|position)_embeddings|layer\.\d+\.(intermediate|output))\..*|.*position_ids")
+    state_dict = {key: value for key, value in qformer_file().items() if not text_side.fullmatch(key)}
+    plan = make_plan(stored(state_dict), GOLDEN.config, ["qformer"])
+    assert_as_in_the_golden(plan)
+    assert {"qformer/embeddings/word", "qformer/layer_0/text_ffn/output/norm/scale"} < set(plan.initialised)
+    combined = {key: value for key, value in GOLDEN.state_dict.items() if not text_side.fullmatch(key)}
+    assert "are missing ('qformer.bert.embeddings.word_embeddings.weight'" in refused(stored(combined))
+
+
 def test_parts_together_with_a_tensor_that_two_of_them_have_and_nobody_needs() -> None:
     tensors = stored(vision_file(), "vision.safetensors") + stored(qformer_file(), "qformer.safetensors")
     assert_as_in_the_golden(make_plan(tensors, GOLDEN.config, ["vision", "qformer"]))

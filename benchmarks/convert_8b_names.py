@@ -91,7 +91,9 @@ def main() -> None:
     table.add_row("tensors read", f"{total / 1e9:.2f} GB")
     table.add_row("written", f"{written / 1e9:.2f} GB, {arguments.dtype}")
     table.add_row("time", f"{measured['seconds']:.0f} s, of which {measured['processor']:.0f} s of one processor")
-    table.add_row("speed", f"{total / measured['seconds'] / 1e6:.0f} MB/s read")
+    table.add_row(
+        "speed", f"{total / measured['seconds'] / 1e6:.0f} MB/s, {total / measured['processor'] / 1e6:.0f} MB in a second of one processor"
+    )
     table.add_row("largest tensor", f"{largest / 1e9:.2f} GB")
     table.add_row(
         "peak memory", f"{measured['peak_bytes'] / 1e9:.2f} GB (at most {(largest + ALLOWED_ABOVE_LARGEST) / 1e9:.2f} GB allowed)"

@@ -17,7 +17,7 @@ Before anything is written, every tensor must have its place or a reason to be l
 shape must fit. What training creates (routers, LoRA, the subject's tokens and name) may be missing: training starts it from its
 seed. With --part, so may the other parts; training refuses to start where it would keep such a part frozen.
 
-Memory stays below twice the largest tensor of the source plus half a gigabyte. While it works, everything is in DST.partial; when
+Memory stays below the largest tensor of the source plus 1.5 GB. While it works, everything is in DST.partial; when
 it is stopped, the same command continues. DST appears when all is done, with tokenizer files that lay beside the language model in
 DST/tokenizer, and DST/weights.json, which lists every tensor with its sha256 and everything that was left out, with the reason.
 """

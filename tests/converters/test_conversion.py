@@ -187,6 +187,7 @@ def test_a_killed_run_leaves_nothing_that_loads_and_is_continued(tmp_path: Path,
     assert not again
     convert([source], tmp_path / "afresh", GOLDEN.config)
     assert (tmp_path / "afresh" / "weights.json").read_bytes() == (tmp_path / "weights" / "weights.json").read_bytes()
+    assert not (tmp_path / "weights" / "conversion.json").exists()  # it names folders of this machine
     left = {file.relative_to(tmp_path / "weights") for file in (tmp_path / "weights").rglob("*")}
     assert left == {file.relative_to(tmp_path / "afresh") for file in (tmp_path / "afresh").rglob("*")}
 

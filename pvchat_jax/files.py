@@ -34,6 +34,9 @@ def new_directory(path: Path) -> Iterator[Path]:
     temporary.mkdir(parents=True)
     try:
         yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():  # safetensors lets nobody but the owner read what it writes, whatever the umask says
+                file.chmod(temporary.stat().st_mode & 0o666)
         os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

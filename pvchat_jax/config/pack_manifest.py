@@ -66,6 +66,6 @@ def read_manifest(directory: str | Path) -> PackManifest:
 
 def write_manifest(directory: Path, manifest: PackManifest) -> None:
     """Writes pack.json, which makes `directory` a pack."""
-    values = {field.name: getattr(manifest, field.name) for field in dataclasses.fields(manifest)}
-    values |= {"format": FORMAT, "format_version": FORMAT_VERSION, "config": to_dict(manifest.config)}
+    fields = {field.name: getattr(manifest, field.name) for field in dataclasses.fields(manifest)}
+    values = {"format": FORMAT, "format_version": FORMAT_VERSION, **fields, "config": to_dict(manifest.config)}
     write_atomically(directory / MANIFEST_FILE, json.dumps(values, indent=2) + "\n")

@@ -5,6 +5,7 @@ The tensors of `model.safetensors` have the names of the model's parameters, joi
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,12 +67,20 @@ def read_weights(directory: Path, like: Abstract, names: Collection[str]) -> tup
             raise UserError(
                 f"{directory} holds no converted weights ({type(error).__name__}); make them with python -m converters.from_torch."
             ) from error
-        _check_shapes(directory, {name: tuple(leaf.shape) for name, leaf in saved.items()}, like)
-        present = unflatten_dict({name: leaf for name, leaf in like.items() if name in saved and name in names}, sep="/")
-        restore_args = ocp.checkpoint_utils.construct_restore_args(present)
-        arguments = ocp.args.PyTreeRestore(present, restore_args=restore_args, partial_restore=True)
-        read = flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/") if present else {}
+    _check_shapes(directory, {name: tuple(leaf.shape) for name, leaf in saved.items()}, like)
+    present = {name: leaf for name, leaf in like.items() if name in saved and name in names}
+    read = _restore(directory, present) if present else {}
     return read, {name: leaf for name, leaf in like.items() if name not in saved}
+
+
+def _restore(directory: Path, wanted: Abstract) -> dict[str, jax.Array]:
+    tree = unflatten_dict(wanted, sep="/")
+    arguments = ocp.args.PyTreeRestore(tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree), partial_restore=True)
+    # Without a limit Orbax reads everything at once, and the host holds all weights twice. It must be above the largest tensor.
+    largest = max(math.prod(leaf.shape) * 4 for leaf in wanted.values())
+    handler = ocp.PyTreeCheckpointHandler(restore_concurrent_gb=largest // 10**9 + 1)
+    with ocp.Checkpointer(handler) as reader:
+        return flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/")
 
 
 def read_tensors(directory: Path, prefixes: tuple[str, ...]) -> dict[str, Any]:

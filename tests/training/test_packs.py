@@ -18,14 +18,18 @@ from converters import to_torch
 from pvchat_jax import train
 from pvchat_jax.config.flags import parse_command_line
 from pvchat_jax.config.pack_manifest import MANIFEST_FILE, TENSORS_FILE, read_manifest
-from pvchat_jax.config.schema import MeshConfig
+from pvchat_jax.config.run_directory import CHECKPOINTS, write_config
+from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.threshold import read_threshold, write_threshold
 from pvchat_jax.sharding import make_mesh
-from pvchat_jax.training.initialise import LoadedRun, ancestors, learned_by, load_run
-from pvchat_jax.training.partition import group_of
+from pvchat_jax.training.checkpoint import Checkpoints
+from pvchat_jax.training.initialise import LoadedRun, ancestors, initialise, learned_by, load_run
+from pvchat_jax.training.partition import Params, group_of
+from pvchat_jax.training.state import TrainState
 from pvchat_jax.training.weights import REPORT_FILE, SAFETENSORS_FILE, weights_fingerprint
-from tests.training.stand_in_run import OVERRIDES, assert_equal, params_of, stand_in_model, write_records
+from tests.training.stand_in import StandIn
+from tests.training.stand_in_run import OVERRIDES, assert_equal, make_batches, params_of, stand_in_model, write_records
 
 RATES = ("steps_per_second", "videos_per_second")
 
@@ -37,7 +41,7 @@ def _stand_in():
 
 
 class Trained(NamedTuple):
-    """A first stage of two steps, a second one of ten in which LoRA rests, and a pack of each."""
+    """A first stage of ten steps, a second one in which LoRA rests, and a pack of each."""
 
     folder: Path
     runs: tuple[Path, Path]
@@ -78,6 +82,20 @@ def load(directory: Path) -> LoadedRun:
     return load_run(directory, make_mesh(MeshConfig(data=1), jax.devices()[:1]))
 
 
+def save_second_stage(given: list[str]) -> Path:
+    """A checkpoint of a run that is built on another, without the training."""
+    config = parse_command_line(given, description="")
+    checkpoints = Checkpoints(Path(config.output_dir) / CHECKPOINTS)
+    state, _ = start(config)
+    state = state._replace(trainable=jax.tree.map(lambda leaf: leaf + 0.1, state.trainable))
+    meta = {"must_match": {"records": "others"}, "init_from_steps": [10], "versions": {"jax": "0"}}
+    checkpoints.save(4, state, make_batches(), meta)
+    checkpoints.wait()
+    checkpoints.close()
+    write_config(config)
+    return Path(config.output_dir)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
@@ -88,9 +106,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     (folder / "base").mkdir()
     base = {name: value for name, value in values.items() if group_of(name) in ("qformer", "vision_upper", "base")}
     save_file(base, folder / "base" / SAFETENSORS_FILE)
-    first = run(*arguments(folder, "stage1", 1, "--config.num_steps=2"))
+    first = run(*arguments(folder, "stage1", 1, "--config.num_steps=10"))
     write_threshold(first, 0.25, 3)
-    second = run(*arguments(folder, "stage2", 2, f"--config.init_from={first}", "--config.num_steps=10", "--config.optimizer.lora=0"))
+    resting = (f"--config.init_from={first}", "--config.optimizer.lora=0", "--config.frozen_dtype=bfloat16")
+    second = save_second_stage(arguments(folder, "stage2", 2, *resting))
     packs = folder / "pack1", folder / "pack2"
     for directory, pack in zip((first, second), packs, strict=True):
         export(directory, pack)
@@ -105,6 +124,20 @@ def test_a_pack_on_its_base_is_the_run_bit_for_bit(trained: Trained, stage: int)
     assert read_threshold(trained.packs[0]) == 0.25
 
 
+def test_a_later_stage_starts_from_a_pack_as_from_its_run(trained: Trained, tmp_path: Path) -> None:
+    """LoRA, which rested in the second stage, trains again here."""
+    given = [arguments(trained.folder, str(tmp_path), 2, f"--config.init_from={origin[1]}") for origin in (trained.runs, trained.packs)]
+    of_run, of_pack = (start(parse_command_line(arguments, description="")) for arguments in given)
+    assert_equal(of_pack, of_run)
+
+
+def start(config: TrainConfig) -> tuple[TrainState, Params]:
+    """What the loop would start from."""
+    checkpoints = Checkpoints(Path(config.output_dir) / CHECKPOINTS, read_only=True)
+    begun = initialise(config, StandIn(), make_mesh(config.mesh, jax.devices()[:1]), checkpoints, make_batches(), {})
+    return begun.state, begun.frozen
+
+
 def test_a_pack_holds_what_was_learned_and_nothing_of_the_base(trained: Trained) -> None:
     groups = {group_of(name) for name in load_file(trained.packs[1] / TENSORS_FILE)}
     assert groups == {"subject_tokens", "name_row", "qformer", "router", "lora"}
@@ -112,9 +145,9 @@ def test_a_pack_holds_what_was_learned_and_nothing_of_the_base(trained: Trained)
 
 
 def test_training_goes_on_from_a_pack_as_from_its_run(trained: Trained, tmp_path: Path) -> None:
-    """LoRA, which rested in the second stage, trains again here. The pack names the base itself."""
+    """The pack names the base itself."""
     losses = []
-    for name, origin in (("run", trained.runs[1]), ("pack", trained.packs[1])):
+    for name, origin in (("run", trained.runs[0]), ("pack", trained.packs[0])):
         output = run(
             *arguments(trained.folder, str(tmp_path / name), 2, f"--config.init_from={origin}", "--config.num_steps=5", "--config.weights=")
         )
@@ -124,10 +157,10 @@ def test_training_goes_on_from_a_pack_as_from_its_run(trained: Trained, tmp_path
 
 def test_the_manifest_says_where_a_pack_comes_from(trained: Trained) -> None:
     manifest = read_manifest(trained.packs[1])
-    assert (manifest.subject, manifest.step, manifest.config.init_from) == ("<Wilson>", 10, "")
+    assert (manifest.subject, manifest.step, manifest.config.init_from) == ("<Wilson>", 4, "")
     assert manifest.base_fingerprint == weights_fingerprint(trained.folder / "base")
-    assert [text.startswith("6 videos with 12 questions (sha256 ") for text in manifest.records] == [True, True]
-    assert {"jax", "flax"} <= manifest.versions.keys()
+    assert manifest.records[0].startswith("6 videos with 12 questions (sha256 ") and manifest.records[1:] == ("others",)
+    assert {"jax", "flax"} <= read_manifest(trained.packs[0]).versions.keys()
 
 
 def test_a_pack_on_another_base_is_refused(trained: Trained, tmp_path: Path) -> None:
@@ -141,7 +174,7 @@ def test_a_pack_on_another_base_is_refused(trained: Trained, tmp_path: Path) -> 
 def test_a_run_does_not_go_on_with_another_pack(trained: Trained) -> None:
     config = read_manifest(trained.packs[1]).config
     earlier = ancestors(dataclasses.replace(config, init_from=str(trained.packs[1])), [7])
-    with pytest.raises(UserError, match="is of step 10 and this run builds on step 7"):
+    with pytest.raises(UserError, match="is of step 4 and this run builds on step 7"):
         learned_by(earlier[0], str(trained.folder / "base"), {}, ())
 
 

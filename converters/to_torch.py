@@ -16,11 +16,11 @@ import argparse
 import json
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jax
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 from rich.console import Console
@@ -29,7 +29,7 @@ from safetensors.numpy import save_file
 from converters import hugging_face
 from converters.original_model import PEFT_NAMES, original_state_dict
 from converters.shards import cast, write_shards
-from pvchat_jax.config.schema import MeshConfig
+from pvchat_jax.config.schema import DTYPES, MeshConfig
 from pvchat_jax.errors import UserError, exit_on_user_error
 from pvchat_jax.evaluation.threshold import THRESHOLD_FILE
 from pvchat_jax.files import new_directory
@@ -38,7 +38,6 @@ from pvchat_jax.training.initialise import LoadedRun, load_run
 from pvchat_jax.training.pack_export import export_pack
 
 FORMS = ("full", "pack", "adapter", "merged")
-DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 
 ADAPTER_README = """\
 LoRA of a PVChat language model. The base must first get a row for each added name:
@@ -73,7 +72,7 @@ def export(run: Path, form: str, destination: Path, *, dtype: str = "bfloat16", 
                 shutil.copyfile(run / THRESHOLD_FILE, directory / THRESHOLD_FILE)
             return f"wrote {destination}: {count} tensors; use it with --config.init_from={destination} or --run={destination}."
         if form == "full":
-            return _write_full(directory, load_run(run, mesh), DTYPES[dtype], peft_names, console) + f" to {destination}."
+            return _write_full(directory, load_run(run, mesh), jnp.dtype(dtype), peft_names, console) + f" to {destination}."
         loaded = load_run(run, mesh, wanted=lambda path: path.startswith("language_model/"))
         loaded.tokenizer.save(directory)
         write = _write_merged if form == "merged" else _write_adapter
@@ -89,7 +88,7 @@ def _write_full(directory: Path, loaded: LoadedRun, dtype: np.dtype, peft_names:
 def _write_merged(directory: Path, loaded: LoadedRun, dtype: str, console: Console) -> str:
     model, params = loaded.config.model, loaded.params["language_model"]
     kept = [value for path, value in flatten_dict(params).items() if path[-1] not in ("lora_a", "lora_b")]
-    _write_tensors(directory, hugging_face.merged_tensors(params, model), _num_values(kept), DTYPES[dtype], console)
+    _write_tensors(directory, hugging_face.merged_tensors(params, model), _num_values(kept), jnp.dtype(dtype), console)
     ids = {"bos_id": loaded.tokenizer.bos_id, "eos_id": loaded.tokenizer.eos_id}
     _write_json(directory / "config.json", hugging_face.mistral_json(model.language_model, **ids, dtype=dtype))
     return "wrote the merged language model and its tokenizer"
@@ -97,15 +96,13 @@ def _write_merged(directory: Path, loaded: LoadedRun, dtype: str, console: Conso
 
 def _write_adapter(directory: Path, loaded: LoadedRun, dtype: str, console: Console) -> str:
     model = loaded.config.model
-    tensors = hugging_face.adapter_tensors(loaded.params["language_model"], model, DTYPES[dtype])
+    tensors = hugging_face.adapter_tensors(loaded.params["language_model"], model, jnp.dtype(dtype))
     save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
     _write_json(directory / "adapter_config.json", hugging_face.adapter_json(model.language_model))
     (directory / "README.md").write_text(ADAPTER_README, encoding="utf-8")
-    head = (
-        ", which holds the whole merged head because peft cannot adapt a head and give it rows,"
-        if hugging_face.saves_head(model.language_model)
-        else ""
-    )
+    head = ""
+    if hugging_face.saves_head(model.language_model):
+        head = " with the whole merged head, because peft cannot adapt a head and give it rows,"
     return f"wrote the adapter{head} and its tokenizer"
 
 
@@ -121,16 +118,17 @@ def _write_json(path: Path, values: dict) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; a mistake that the user can mend exits with 2."""
     parser = argparse.ArgumentParser(
         prog="python -m converters.to_torch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, required=True, help="output directory of a training run")
     parser.add_argument("--to", choices=FORMS, required=True, help="what to make of it")
     parser.add_argument("--dst", type=Path, required=True, help="directory to create")
-    parser.add_argument("--dtype", choices=sorted(DTYPES), help="how full, merged and an adapter's head are stored (default bfloat16)")
+    parser.add_argument("--dtype", choices=DTYPES, help="how full, merged and an adapter's head are stored (default bfloat16)")
     parser.add_argument("--peft-names", choices=PEFT_NAMES, help="keys of full as before (old, default) or since (new) peft 0.6")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.dtype and options.to == "pack":
         parser.error("a pack keeps its numbers as they were trained; leave out --dtype")
     if options.peft_names and options.to != "full":

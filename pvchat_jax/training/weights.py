@@ -69,15 +69,18 @@ def read_weights(directory: Path, like: Abstract, names: Collection[str]) -> tup
             ) from error
     _check_shapes(directory, {name: tuple(leaf.shape) for name, leaf in saved.items()}, like)
     present = {name: leaf for name, leaf in like.items() if name in saved and name in names}
-    read = _restore(directory, present) if present else {}
+    largest = max(
+        (math.prod(leaf.shape) * max(leaf.dtype.itemsize, saved[name].dtype.itemsize) for name, leaf in present.items()), default=0
+    )
+    read = _restore(directory, present, largest) if present else {}
     return read, {name: leaf for name, leaf in like.items() if name not in saved}
 
 
-def _restore(directory: Path, wanted: Abstract) -> dict[str, jax.Array]:
+def _restore(directory: Path, wanted: Abstract, largest: int) -> dict[str, jax.Array]:
+    """The `wanted` tensors of converted weights, of which none has more than `largest` bytes."""
     tree = unflatten_dict(wanted, sep="/")
     arguments = ocp.args.PyTreeRestore(tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree), partial_restore=True)
     # Without a limit Orbax reads everything at once, and the host holds all weights twice. It must be above the largest tensor.
-    largest = max(math.prod(leaf.shape) * 4 for leaf in wanted.values())
     handler = ocp.PyTreeCheckpointHandler(restore_concurrent_gb=largest // 10**9 + 1)
     with ocp.Checkpointer(handler) as reader:
         return flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/")

@@ -21,6 +21,7 @@ from converters import hugging_face, to_torch
 from converters.original_model import original_state_dict
 from converters.shards import cast, write_shards
 from converters.state_dict_mapping import params_from_state_dict
+from pvchat_jax.errors import UserError
 from pvchat_jax.models.config import LORA_TARGETS, PVChatConfig
 from pvchat_jax.models.mistral import Mistral
 from pvchat_jax.models.pvchat import build_pvchat
@@ -218,3 +219,36 @@ def _base_model(exported: Exported) -> MistralForCausalLM:
     base = MistralForCausalLM(MistralConfig.from_dict(hugging_face.mistral_json(plain, bos_id=1, eos_id=2, dtype="float32")))
     base.load_state_dict({key: torch.tensor(np.array(value)) for key, value in tensors}, strict=True)
     return base
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets": ("q_proj", "lm_head")}, "has no adapter on k_proj, v_proj"),
+        ({"alpha": 8.0}, "scales its adapters by 1 and the original by 2"),
+        ({"router": "softmax"}, "has softmax routers"),
+    ],
+)
+def test_what_the_original_cannot_compute_is_refused(change: dict, message: str) -> None:
+    model = tiny_model(**{name: value for name, value in change.items() if name != "router"})
+    if "router" in change:
+        routed = dataclasses.replace(model.qformer, remoh=dataclasses.replace(model.qformer.remoh, router="softmax"))
+        model = dataclasses.replace(model, qformer=routed)
+    with pytest.raises(UserError, match=message):
+        original_state_dict({}, model)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--run={folder}", "--to=full", "--dst={folder}/new"], "holds no run"),
+        (["--run={folder}", "--to=full", "--dst={folder}"], "exists already"),
+        (["--run={folder}", "--to=pack", "--dst={folder}/new", "--dtype=float32"], "a pack keeps its numbers"),
+        (["--run={folder}", "--to=merged", "--dst={folder}/new", "--peft-names=new"], "--peft-names is for --to full"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as status:
+        to_torch.main([argument.format(folder=tmp_path) for argument in arguments])
+    assert status.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())

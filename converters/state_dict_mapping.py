@@ -6,8 +6,10 @@ The transforms are invertible, so the same table serves both directions.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.config import LORA_TARGETS, MistralConfig, PVChatConfig, QFormerConfig, VisionConfig
@@ -19,6 +21,9 @@ EXCUSED_KEYS = {
     "lm.lm_head.weight": "an unused module that the original registers on its adapter wrapper",
     "qformer.bert.embeddings.position_ids": "a buffer that counts 0, 1, 2, ...",
 }
+
+# How keys of adapters end, after the name of the module that they adapt.
+LORA_A, LORA_B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +80,22 @@ class Entry:
 
 def entries(config: PVChatConfig) -> tuple[Entry, ...]:
     """The whole table at the sizes of `config`."""
-    tokens = ("query_tokens", "extra_query_tokens") if config.qformer.num_extra_query_tokens else ("query_tokens",)
     return (
-        *(Entry(name, (name,), BATCHED_TOKENS) for name in tokens),
-        Entry("subject_tokens", ("personal_query_tokens",), BATCHED_TOKENS, optional=True),
+        *_token_entries(config.qformer),
         *_vision_entries(config.vision),
         *_norm("vision_norm", "vision_layernorm"),
         *_qformer_entries(config.qformer),
         *_dense("project_up", "project_up"),
         *_mistral_entries(config.language_model),
     )
+
+
+def _token_entries(config: QFormerConfig) -> Iterator[Entry]:
+    yield Entry("query_tokens", ("query_tokens",), BATCHED_TOKENS)
+    if config.num_extra_query_tokens:
+        yield Entry("extra_query_tokens", ("extra_query_tokens",), BATCHED_TOKENS)
+    if config.num_subject_tokens:
+        yield Entry("subject_tokens", ("personal_query_tokens",), BATCHED_TOKENS, optional=True)
 
 
 def _dense(path: str, key: str) -> Iterator[Entry]:
@@ -175,13 +186,11 @@ def _mistral_entries(config: MistralConfig) -> Iterator[Entry]:
         module = "self_attn" if target in ("q_proj", "k_proj", "v_proj", "o_proj") else "mlp"
         yield stacked(f"{module}/{target}/kernel", f"{module}.{target}.weight", TRANSPOSE)
         if config.lora.rank_of(target):
-            for factor in ("A", "B"):
-                path, key = f"{module}/{target}/lora_{factor.lower()}", f"{module}.{target}.lora_{factor}.default.weight"
-                yield stacked(path, key, TRANSPOSE, optional=True)
+            for factor, ending in (("lora_a", LORA_A), ("lora_b", LORA_B)):
+                yield stacked(f"{module}/{target}/{factor}", f"{module}.{target}{ending}", TRANSPOSE, optional=True)
     if config.lora.rank_of("lm_head"):  # the original loses these when it resizes the vocabulary
-        for factor in ("A", "B"):
-            key = f"{theirs}.lm_head.lora_{factor}.default.weight"
-            yield Entry(f"{ours}/lm_head/lora_{factor.lower()}", (key,), TRANSPOSE, optional=True)
+        for factor, ending in (("lora_a", LORA_A), ("lora_b", LORA_B)):
+            yield Entry(f"{ours}/lm_head/{factor}", (f"{theirs}.lm_head{ending}",), TRANSPOSE, optional=True)
 
 
 def params_from_state_dict(tensors: Mapping[str, np.ndarray], config: PVChatConfig) -> tuple[dict, list[str]]:
@@ -220,6 +229,44 @@ def params_from_state_dict(tensors: Mapping[str, np.ndarray], config: PVChatConf
             f"{len(unused)} unknown keys {unused[:5]}; check that the preset has the checkpoint's sizes."
         )
     return params, absent
+
+
+def state_dict_from_params(params: Mapping[str, Any], config: PVChatConfig) -> dict[str, np.ndarray]:
+    """The original's state dict from our parameter tree: the inverse of `params_from_state_dict`.
+
+    Args:
+      params: our nested tree, or any whole branch of it such as `{"language_model": ...}`; values are arrays in memory.
+      config: the sizes; they must be those of the tree.
+
+    Returns:
+      Tensors by key, adapter keys named as by peft before 0.6 (see `with_base_layer_names`), in the order of the table.
+      Almost all are views of `params`; only tables whose rows lie in two parameters are new.
+
+    Raises:
+      UserError: a parameter of a branch is missing and not optional, or has no entry in the table.
+    """
+    values = {path: np.asarray(value) for path, value in flatten_dict(params, sep="/").items()}
+    table = [entry for entry in entries(config) if entry.path.split("/")[0] in params]
+    missing = [entry.path for entry in table if entry.path not in values and not entry.optional]
+    unknown = sorted(values.keys() - {entry.path for entry in table})
+    if missing or unknown:
+        raise UserError(
+            f"the parameters do not fit the model '{config.name}': {len(missing)} are missing {missing[:5]} and {len(unknown)} are "
+            f"unknown {unknown[:5]}; give the configuration that they were made with."
+        )
+    parts: dict[str, list[np.ndarray]] = {}
+    for entry in table:
+        if entry.path in values:
+            for key, tensor in entry.to_torch(values[entry.path]).items():
+                parts.setdefault(key, []).append(tensor)
+    return {key: np.concatenate(tensors) if len(tensors) > 1 else tensors[0] for key, tensors in parts.items()}
+
+
+def with_base_layer_names(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same tensors with the adapted layers' own weights named `MODULE.base_layer.weight`, as peft 0.6 and later name them."""
+    adapted = {key.removesuffix(LORA_A) for key in tensors if key.endswith(LORA_A)}
+    renamed = {f"{module}.weight": f"{module}.base_layer.weight" for module in adapted}
+    return {renamed.get(key, key): tensor for key, tensor in tensors.items()}
 
 
 def _insert(tree: dict, path: str, value: np.ndarray) -> None:

@@ -1,6 +1,9 @@
 """Writing files so that a crash, a full disk or a reader at the wrong moment never meets half of one."""
 
+import contextlib
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -16,3 +19,24 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Gives an empty directory to fill, which becomes `path` when the block ends and vanishes when it fails.
+
+    Raises:
+      FileExistsError: `path` is taken.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists already")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():  # safetensors lets nobody but the owner read what it writes, whatever the umask says
+                file.chmod(temporary.stat().st_mode & 0o666)
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pvchat_jax.config.pack_manifest import is_pack
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError
 
@@ -25,7 +26,7 @@ def require_inputs(config: TrainConfig) -> None:
         missing.append(f"a tokenizer in {tokenizer} (copy tokenizer.json and tokenizer_config.json of the language model there)")
     if not config.data.train or _is_absent(config.data.train):
         missing.append(f"records {config.data.train or 'in config.data.train'} ({_how_to_get_records(config)})")
-    if config.init_from and not (Path(config.init_from) / "config.json").is_file():
+    if config.init_from and not (is_pack(config.init_from) or (Path(config.init_from) / "config.json").is_file()):
         command = f"python -m pvchat_jax.train --config=configs/stage1.py:{config.model.name}"
         missing.append(f"a finished stage-1 run in {config.init_from} ({command})")
     if missing:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pvchat_jax.config.flags import flatten, from_dict, to_dict
+from pvchat_jax.config.pack_manifest import is_pack, read_manifest
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
@@ -17,11 +18,13 @@ MAY_DIFFER = ("num_steps", "log_every", "checkpoint.every_steps", "checkpoint.ke
 
 
 def read_config(directory: str | Path) -> TrainConfig:
-    """The configuration of the run in `directory`.
+    """The configuration of the run, or of the pack, in `directory`.
 
     Raises:
-      UserError: there is no run, or its configuration is not of this version.
+      UserError: there is neither, or its configuration is not of this version.
     """
+    if is_pack(directory):
+        return read_manifest(directory).config
     path = Path(directory) / CONFIG_FILE
     if not path.is_file():
         raise UserError(f"{directory} holds no run: there is no {CONFIG_FILE} in it; give the output_dir of a training run.")

@@ -195,7 +195,7 @@ class TrainConfig:
     Attributes:
       stage: 1 trains on single frames, 2 on video.
       weights: directory of converted base weights; empty starts the model from random numbers.
-      init_from: output directory of an earlier stage whose trainable parameters this run starts from.
+      init_from: output directory of an earlier stage whose trainable parameters this run starts from, or a pack.
       compute_dtype: dtype of activations. frozen_dtype: dtype in which frozen parameters are kept.
     """
 

@@ -75,6 +75,10 @@ class SubjectTokenizer:
         """Text of `ids`; control tokens are left out, names are kept."""
         return self._tokenizer.decode([int(index) for index in ids], skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
+    def save(self, directory: Path) -> None:
+        """Writes the tokenizer with its names into `directory`, in the files that `transformers` reads."""
+        self._tokenizer.save_pretrained(directory)
+
     def _special_id(self, which: str) -> int:
         value = getattr(self._tokenizer, f"{which}_token_id")
         if value is None:

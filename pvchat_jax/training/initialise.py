@@ -1,11 +1,11 @@
-"""Where a run's numbers come from: own checkpoint, earlier stage, converted weights, or the seed.
+"""Where a run's numbers come from: own checkpoint, earlier stage (or a pack of it), converted weights, or the seed.
 
 Frozen parameters are in no checkpoint. They are found again the same way each time, so every run can be
 rebuilt from its `config.json` and what that names.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax.core import meta
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from pvchat_jax.config.pack_manifest import is_pack, read_manifest
 from pvchat_jax.config.run_directory import CHECKPOINTS, read_config
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.data.tokenizer import SubjectTokenizer, load_tokenizer
@@ -21,6 +22,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import PVChat, build_pvchat, init_boxed
 from pvchat_jax.sharding import make_mesh, param_shardings
 from pvchat_jax.training.checkpoint import Checkpoints
+from pvchat_jax.training.packs import check_base, read_pack
 from pvchat_jax.training.partition import Params, join_params, split_params, trainable_groups
 from pvchat_jax.training.state import TrainState, create_train_state
 from pvchat_jax.training.weights import read_weights, weights_directory
@@ -48,7 +50,7 @@ class Start(NamedTuple):
 
 
 class LoadedRun(NamedTuple):
-    """A trained run for evaluation; `params` is the full tree and `step` the checkpoint it came from."""
+    """A trained run for evaluation; `params` is the full tree, or the part asked for, and `step` the checkpoint it came from."""
 
     config: TrainConfig
     model: PVChat
@@ -58,7 +60,7 @@ class LoadedRun(NamedTuple):
 
 
 class Ancestor(NamedTuple):
-    """An earlier run and the step of it that is built upon."""
+    """An earlier run, or a pack of one, and the step of it that is built upon."""
 
     directory: Path
     config: TrainConfig
@@ -71,7 +73,7 @@ def initialise(
     """State and frozen parameters of a run, by this priority:
 
     1. the newest good checkpoint in the run's own output directory (trainable part and optimizer);
-    2. the trainable parameters of the run in `init_from`;
+    2. the trainable parameters of the run in `init_from`, or what the pack there holds;
     3. converted weights in `weights` (of this run, or of the earlier stage);
     4. the seed.
 
@@ -105,12 +107,13 @@ def state_like(trainable_like: Params, config: TrainConfig, mesh: jax.sharding.M
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
 
 
-def load_run(run_dir: str | Path, mesh: jax.sharding.Mesh | None = None) -> LoadedRun:
-    """The newest checkpoint of a run as a model that is ready to answer.
+def load_run(run_dir: str | Path, mesh: jax.sharding.Mesh | None = None, *, wanted: Callable[[str], bool] = lambda path: True) -> LoadedRun:
+    """The newest checkpoint of a run, or a pack on its base, as a model that is ready to answer.
 
     Args:
-      run_dir: output directory of a training run.
+      run_dir: output directory of a training run, or a pack.
       mesh: where parameters go; None takes the run's own mesh.
+      wanted: whether the parameter of a `/`-joined path is wanted; the others are not read.
 
     Raises:
       UserError: there is no run, no checkpoint yet, or something it builds on is missing.
@@ -120,11 +123,21 @@ def load_run(run_dir: str | Path, mesh: jax.sharding.Mesh | None = None) -> Load
     model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
     tokenizer = load_tokenizer(config.data.tokenizer, [config.data.subject])
     trainable_like, frozen_like = abstract_params(config, model, mesh)
-    step, earlier_steps = newest_step(Path(run_dir))
-    trainable = Checkpoints(Path(run_dir) / CHECKPOINTS, read_only=True).restore_trainable(step, trainable_like)
     like = join_params(trainable_like, frozen_like)
-    frozen, _ = starting_params(config, model, like, frozen_like, ancestors(config, earlier_steps))
-    return LoadedRun(config, model, join_params(trainable, frozen), tokenizer, step)
+    step, earlier_steps = newest_step(Path(run_dir))
+    if is_pack(run_dir):
+        params, _ = starting_params(config, model, like, _only(like, wanted), [Ancestor(Path(run_dir), config, step)])
+    else:
+        run = Ancestor(Path(run_dir), config, step)
+        trained = _only(trainable_like, wanted)
+        trained = _trained_by(run, trained) if trained else {}
+        frozen, _ = starting_params(config, model, like, _only(frozen_like, wanted), ancestors(config, earlier_steps))
+        params = join_params(trained, frozen)
+    return LoadedRun(config, model, params, tokenizer, step)
+
+
+def _only(params: Params, wanted: Callable[[str], bool]) -> Params:
+    return unflatten_dict({path: leaf for path, leaf in flatten_dict(params, sep="/").items() if wanted(path)}, sep="/")
 
 
 def abstract_params(config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh) -> tuple[Params, Params]:
@@ -159,7 +172,9 @@ def ancestors(config: TrainConfig, steps: Sequence[int] | None) -> list[Ancestor
 
 
 def newest_step(run_dir: Path) -> tuple[int, list[int]]:
-    """Step of a run's newest checkpoint, and the steps of the earlier runs that it is built on."""
+    """Step of a run's newest checkpoint, or of a pack, and the steps of the earlier runs that it is built on."""
+    if is_pack(run_dir):
+        return read_manifest(run_dir).step, []
     checkpoints = Checkpoints(run_dir / CHECKPOINTS, read_only=True)
     steps = checkpoints.steps()
     if not steps:
@@ -183,14 +198,12 @@ def starting_params(
     missing, names = flatten_dict(like, sep="/"), flatten_dict(needed, sep="/").keys()
     found: dict[str, jax.Array] = {}
     notes = []
+    weights = base_weights(config, earlier)
     for run in earlier:
-        trained = flatten_dict(split_params(unflatten_dict(missing, sep="/"), trainable_groups(run.config.optimizer))[0], sep="/")
-        if wanted := {name: leaf for name, leaf in trained.items() if name in names}:
-            found |= flatten_dict(_trained_by(run, unflatten_dict(wanted, sep="/")), sep="/")
-            notes.append(f"{len(wanted)} tensors from step {run.step} of {run.directory}")
-        missing = {name: leaf for name, leaf in missing.items() if name not in trained}
-    lineage = [config, *(run.config for run in earlier)]
-    weights = next((run.weights for run in lineage if run.weights), "")
+        read, missing = learned_by(run, weights, missing, names)
+        found |= read
+        if read:
+            notes.append(f"{len(read)} tensors from step {run.step} of {run.directory}")
     if weights:
         read, missing = read_weights(weights_directory(weights), missing, names)
         found |= read
@@ -199,11 +212,28 @@ def starting_params(
     if missing.keys() & names:
         # All that is missing, needed or not: a resumed run needs less than its first start did, but must run the same
         # program to get the same bits.
-        drawn = random_params(model, config, lineage[-1].seed, missing)
+        seed = [config, *(run.config for run in earlier)][-1].seed
+        drawn = random_params(model, config, seed, missing)
         found |= {name: leaf for name, leaf in drawn.items() if name in names}
         which = "all parameters" if len(drawn) == len(found) else _some(list(drawn))
-        notes.append(f"{which} drawn from seed {lineage[-1].seed}")
+        notes.append(f"{which} drawn from seed {seed}")
     return unflatten_dict(found, sep="/"), tuple(notes)
+
+
+def base_weights(config: TrainConfig, earlier: Sequence[Ancestor]) -> str:
+    """The `weights` of a run: its own setting, or that of the nearest earlier run that has one; empty if none has."""
+    return next((run.weights for run in (config, *(run.config for run in earlier)) if run.weights), "")
+
+
+def learned_by(run: Ancestor, weights: str, missing: dict[str, Any], names: Collection[str]) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+    """Those of `names` that a run trained or a pack holds, and the part of `missing` that it has not."""
+    if is_pack(run.directory):
+        check_base(run.directory, weights)
+        return read_pack(run.directory, run.step, missing, names)
+    trained = flatten_dict(split_params(unflatten_dict(missing, sep="/"), trainable_groups(run.config.optimizer))[0], sep="/")
+    wanted = {name: leaf for name, leaf in trained.items() if name in names}
+    read = flatten_dict(_trained_by(run, unflatten_dict(wanted, sep="/")), sep="/") if wanted else {}
+    return read, {name: leaf for name, leaf in missing.items() if name not in trained}
 
 
 def _trained_by(run: Ancestor, wanted: Params) -> Params:

@@ -3,6 +3,9 @@
 The tensors of `model.safetensors` have the names of the model's parameters, joined by `/`.
 """
 
+import hashlib
+import json
+import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from pvchat_jax.config.inputs import PACKAGED_BASE, PACKAGED_BASE_DIRECTORY
 from pvchat_jax.errors import UserError
 
 SAFETENSORS_FILE = "model.safetensors"
+REPORT_FILE = "weights.json"  # the converters write it last and put a fingerprint of all tensors into it
 
 Abstract = dict[str, jax.ShapeDtypeStruct]
 
@@ -24,6 +28,25 @@ Abstract = dict[str, jax.ShapeDtypeStruct]
 def weights_directory(weights: str) -> Path:
     """The folder that `TrainConfig.weights` names; `tiny` is the one in the package."""
     return PACKAGED_BASE_DIRECTORY if weights == PACKAGED_BASE else Path(weights)
+
+
+def weights_fingerprint(directory: Path) -> str:
+    """What tells these weights from all others: of converted weights the one in weights.json, else the SHA-256 of model.safetensors.
+
+    Raises:
+      UserError: there are no weights, or they were converted before fingerprints existed.
+    """
+    tensors, report = directory / SAFETENSORS_FILE, directory / REPORT_FILE
+    if tensors.is_file():
+        with tensors.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        return str(json.loads(report.read_text(encoding="utf-8"))["fingerprint"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{report} gives no fingerprint of the weights ({type(error).__name__}); give complete weights with --config.weights, "
+            "or convert them again with python -m converters.from_torch."
+        ) from error
 
 
 def read_weights(directory: Path, like: Abstract, names: Collection[str]) -> tuple[dict[str, jax.Array], Abstract]:
@@ -36,7 +59,7 @@ def read_weights(directory: Path, like: Abstract, names: Collection[str]) -> tup
       UserError: the directory holds no weights, or a tensor has another shape.
     """
     if (directory / SAFETENSORS_FILE).is_file():
-        return _read_safetensors(directory / SAFETENSORS_FILE, like, names)
+        return read_safetensors(directory / SAFETENSORS_FILE, like, names)
     with ocp.PyTreeCheckpointer() as reader:
         try:
             saved = flatten_dict(reader.metadata(directory.absolute()).item_metadata.tree, sep="/")
@@ -44,12 +67,23 @@ def read_weights(directory: Path, like: Abstract, names: Collection[str]) -> tup
             raise UserError(
                 f"{directory} holds no converted weights ({type(error).__name__}); make them with python -m converters.from_torch."
             ) from error
-        _check_shapes(directory, {name: tuple(leaf.shape) for name, leaf in saved.items()}, like)
-        present = unflatten_dict({name: leaf for name, leaf in like.items() if name in saved and name in names}, sep="/")
-        restore_args = ocp.checkpoint_utils.construct_restore_args(present)
-        arguments = ocp.args.PyTreeRestore(present, restore_args=restore_args, partial_restore=True)
-        read = flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/") if present else {}
+    _check_shapes(directory, {name: tuple(leaf.shape) for name, leaf in saved.items()}, like)
+    present = {name: leaf for name, leaf in like.items() if name in saved and name in names}
+    largest = max(
+        (math.prod(leaf.shape) * max(leaf.dtype.itemsize, saved[name].dtype.itemsize) for name, leaf in present.items()), default=0
+    )
+    read = _restore(directory, present, largest) if present else {}
     return read, {name: leaf for name, leaf in like.items() if name not in saved}
+
+
+def _restore(directory: Path, wanted: Abstract, largest: int) -> dict[str, jax.Array]:
+    """The `wanted` tensors of converted weights, of which none has more than `largest` bytes."""
+    tree = unflatten_dict(wanted, sep="/")
+    arguments = ocp.args.PyTreeRestore(tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree), partial_restore=True)
+    # Without a limit Orbax reads everything at once, and the host holds all weights twice. It must be above the largest tensor.
+    handler = ocp.PyTreeCheckpointHandler(restore_concurrent_gb=largest // 10**9 + 1)
+    with ocp.Checkpointer(handler) as reader:
+        return flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/")
 
 
 def read_tensors(directory: Path, prefixes: tuple[str, ...]) -> dict[str, Any]:
@@ -68,7 +102,8 @@ def read_tensors(directory: Path, prefixes: tuple[str, ...]) -> dict[str, Any]:
     return unflatten_dict(found, sep="/")
 
 
-def _read_safetensors(path: Path, like: Abstract, names: Collection[str]) -> tuple[dict[str, jax.Array], Abstract]:
+def read_safetensors(path: Path, like: Abstract, names: Collection[str]) -> tuple[dict[str, jax.Array], Abstract]:
+    """As `read_weights`, from one file."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             saved = set(file.keys())

@@ -18,7 +18,7 @@ from flax.core import meta
 
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.sharding import make_mesh, param_shardings
-from pvchat_jax.training import initialise, run
+from pvchat_jax.training import initialise, pack_export, run
 from pvchat_jax.training.metrics import MetricsWriter
 from pvchat_jax.training.partition import split_params, trainable_groups
 from pvchat_jax.training.state import TrainState, create_train_state
@@ -51,6 +51,7 @@ def stand_in_model() -> Iterator[None]:
         mock.patch.object(initialise, "init_boxed", init_boxed),
         mock.patch.object(initialise, "build_pvchat", lambda config, dtype: StandIn()),
         mock.patch.object(run, "build_pvchat", lambda config, dtype: StandIn()),
+        mock.patch.object(pack_export, "build_pvchat", lambda config, dtype: StandIn()),
     ):
         yield
 

@@ -8,7 +8,7 @@ VENV ?= .venv
 WORKERS ?= 2
 
 BIN := $(VENV)/bin
-SOURCES := pvchat_jax configs converters tests
+SOURCES := pvchat_jax configs converters tests benchmarks
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test test-slow lint format clean

@@ -1,114 +1,77 @@
 """Turns the original's saved weights into a directory that training reads.
 
-    python -m converters.from_torch --src FOLDER_OR_FILE --dst weights/8b [--preset 8b] [--dtype bfloat16]
+Sources are safetensors files, or .bin, .pt and .pth files of torch.save (these need PyTorch: pip install 'pvchat_jax[torch]'); a
+folder may hold one file, several, or several with an index. Their tensors may have the names of
 
-Reads safetensors, as one file or several with an index, with the key names of a PVChat checkpoint.
-Routers and adapters that the checkpoint lacks are left out: training starts those from its seed. Tokenizer
-files beside the weights are copied to DST/tokenizer.
+  - the combined checkpoint InternVideo2-Chat-8B-HD, or a state dict that the original PVChat saved (any version of peft);
+  - the parts: an InternVideo2-1B video encoder, a Q-Former (of VideoChat2 or BLIP-2), and Mistral-7B-Instruct-v0.3 as on its
+    model page or as its consolidated.safetensors. Give each with a --src of its own and name with --part what they are.
+
+Examples:
+
+  python -m converters.from_torch --src InternVideo2_chat_8B_HD --dst weights/8b
+  python -m converters.from_torch --src InternVideo2-1B.pt --src qformer.pth --src Mistral-7B-Instruct-v0.3 \\
+      --part vision qformer language_model --dst weights/parts
+
+Before anything is written, every tensor must have its place or a reason to be left out, every parameter its tensor, and every
+shape must fit. What training creates (routers, LoRA, the subject's tokens and name) may be missing: training starts it from its
+seed. With --part, so may the other parts; training refuses to start where it would keep such a part frozen.
+
+Memory stays below twice the largest tensor of the source plus half a gigabyte. While it works, everything is in DST.partial; when
+it is stopped, the same command continues. DST appears when all is done, with tokenizer files that lay beside the language model in
+DST/tokenizer, and DST/weights.json, which lists every tensor with its sha256 and everything that was left out, with the reason.
 """
 
 import argparse
-import json
-import shutil
-from collections.abc import Iterator, Mapping
+import sys
 from pathlib import Path
 
-import ml_dtypes
-import numpy as np
-import orbax.checkpoint as ocp
-import safetensors
+from rich.console import Console
 
-from converters.state_dict_mapping import params_from_state_dict
-from pvchat_jax.errors import UserError, exit_on_user_error
+from converters.conversion import DTYPES, UNFINISHED_SUFFIX, WEIGHTS_FILE, Converted, convert
+from converters.plan import COMBINED, PARTS, QFORMER
+from pvchat_jax.errors import exit_on_user_error
 from pvchat_jax.models.config import PRESETS
 
-INDEX_FILE = "model.safetensors.index.json"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
+MAX_NAMES = 8
 
 
-class SafetensorsSource(Mapping[str, np.ndarray]):
-    """Tensors by key from one safetensors file or from the shards of a folder, each read and cast
-    to `dtype` when asked for.
-
-    Raises:
-      UserError: nothing is there, a shard is missing, or a file is not safetensors.
-    """
-
-    def __init__(self, source: Path, dtype: np.dtype) -> None:
-        self._dtype = dtype
-        self._shard_of: dict[str, Path] = {}
-        for shard in _shards(source):
-            try:
-                with safetensors.safe_open(shard, framework="numpy") as file:
-                    self._shard_of |= dict.fromkeys(file.keys(), shard)
-            except (safetensors.SafetensorError, OSError) as error:
-                raise UserError(f"{shard} is not a readable safetensors file ({error}); fetch it again.") from error
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        with safetensors.safe_open(self._shard_of[key], framework="numpy") as file:
-            return file.get_tensor(key).astype(self._dtype)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._shard_of)
-
-    def __len__(self) -> int:
-        return len(self._shard_of)
+def report(converted: Converted, destination: Path) -> str:
+    """What was done, in a few lines."""
+    plan = converted.plan
+    lines = [f"wrote {len(plan.leaves)} parameters to {destination} ({'with' if converted.has_tokenizer else 'without'} a tokenizer)"]
+    if plan.initialised:
+        lines.append(f"{len(plan.initialised)} parameters are left for training to initialise: {_some(plan.initialised)}")
+    lines += [f"{key}: {note}" for key, note in plan.changed.items()]
+    reasons = dict.fromkeys(plan.excused.values())
+    for reason in reasons:
+        keys = [key for key, other in plan.excused.items() if other == reason]
+        lines.append(f"not used, {reason}: {_some(keys)}")
+    return "\n".join([*lines, f"{destination / WEIGHTS_FILE} lists all of it; fingerprint {converted.fingerprint}"])
 
 
-def _shards(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    if (source / INDEX_FILE).is_file():
-        try:
-            names = sorted(set(json.loads((source / INDEX_FILE).read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise UserError(f"{source / INDEX_FILE} is not an index of safetensors shards; fetch it again.") from error
-        outside = [name for name in names if Path(name).name != name]
-        if outside:
-            raise UserError(f"{source / INDEX_FILE} names {outside[0]}, which is outside its folder; do not trust this download.")
-        missing = [name for name in names if not (source / name).is_file()]
-        if missing:
-            raise UserError(f"{source} lacks {missing[0]}, which its index names; fetch it again.")
-        return [source / name for name in names]
-    shards = sorted(source.glob("*.safetensors")) if source.is_dir() else []
-    if not shards:
-        raise UserError(f"there is no safetensors file at {source}; give the folder or the file of the original weights.")
-    return shards
-
-
-def convert(source: Path, destination: Path, preset: str, dtype: str) -> str:
-    """Writes the weights at `source` to `destination` and returns a sentence on what was done.
-
-    The destination appears whole or not at all.
-
-    Raises:
-      UserError: the source does not fit the preset, or the destination is taken.
-    """
-    if destination.exists():
-        raise UserError(f"{destination} exists already; remove it or choose another --dst.")
-    params, absent = params_from_state_dict(SafetensorsSource(source, np.dtype(DTYPES[dtype])), PRESETS[preset])
-    with ocp.PyTreeCheckpointer() as writer:
-        writer.save(destination.absolute(), params)
-    folder = source if source.is_dir() else source.parent
-    tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    if tokenizer:
-        (destination / "tokenizer").mkdir()
-        for file in tokenizer:
-            shutil.copyfile(file, destination / "tokenizer" / file.name)
-    left_out = f"; training will initialise {len(absent)} parameters that it lacks, such as {absent[0]}" if absent else ""
-    return f"wrote {destination} ({'with' if tokenizer else 'without'} a tokenizer){left_out}."
+def _some(names: list[str] | tuple[str, ...]) -> str:
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--src", type=Path, required=True, help="folder or file with the original's safetensors")
+    parser.add_argument("--src", type=Path, action="append", required=True, help="folder or file of weights; may be given several times")
     parser.add_argument("--dst", type=Path, required=True, help="directory to create, such as weights/8b")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="8b", help="sizes of the model (default 8b)")
-    parser.add_argument("--dtype", choices=sorted(DTYPES), default="bfloat16", help="how to store it (default bfloat16)")
+    parts = (COMBINED, *PARTS.values(), QFORMER)
+    parser.add_argument("--part", choices=parts, nargs="+", default=[COMBINED], help="what to convert (default: combined, the whole model)")
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="8b", help="sizes of the model (default: 8b)")
+    parser.add_argument("--dtype", choices=sorted(DTYPES), default="bfloat16", help="how to store it (default: bfloat16)")
     arguments = parser.parse_args()
+    console = Console(stderr=True)
     with exit_on_user_error():
-        print(convert(arguments.src, arguments.dst, arguments.preset, arguments.dtype))
+        try:
+            converted = convert(arguments.src, arguments.dst, PRESETS[arguments.preset], arguments.dtype, arguments.part, console)
+        except KeyboardInterrupt:
+            print(f"stopped; the same command continues from {arguments.dst}{UNFINISHED_SUFFIX}", file=sys.stderr)
+            raise SystemExit(130) from None
+        print(report(converted, arguments.dst))
 
 
 if __name__ == "__main__":

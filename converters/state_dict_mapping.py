@@ -78,7 +78,7 @@ def entries(config: PVChatConfig) -> tuple[Entry, ...]:
     tokens = ("query_tokens", "extra_query_tokens") if config.qformer.num_extra_query_tokens else ("query_tokens",)
     return (
         *(Entry(name, (name,), BATCHED_TOKENS) for name in tokens),
-        Entry("subject_tokens", ("personal_query_tokens",), BATCHED_TOKENS),
+        Entry("subject_tokens", ("personal_query_tokens",), BATCHED_TOKENS, optional=True),
         *_vision_entries(config.vision),
         *_norm("vision_norm", "vision_layernorm"),
         *_qformer_entries(config.qformer),

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-from safetensors.numpy import load_file
+from flax.traverse_util import unflatten_dict
 
-from converters.state_dict_mapping import params_from_state_dict
+from converters.plan import Plan, make_plan
+from converters.sources import source_tensors
 from pvchat_jax.config.schema import ObjectiveConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.config import LORA_TARGETS, LoRAConfig, MistralConfig, PVChatConfig, QFormerConfig, ReMoHConfig, VisionConfig
@@ -54,19 +54,12 @@ class Recording:
         return objective_config(self.info, self.config)
 
 
-@dataclasses.dataclass(frozen=True)
-class GoldenSet(Recording):
-    """A whole recorded set: `state_dict` is what the weights were under the original's names."""
-
-    state_dict: Arrays
-
-
 def set_names(directory: Path) -> list[str]:
     """Names of the sets in `directory`."""
     return sorted(path.name.removesuffix(CONFIG_SUFFIX) for path in directory.glob(f"*{CONFIG_SUFFIX}"))
 
 
-def load_set(directory: Path, name: str) -> GoldenSet:
+def load_set(directory: Path, name: str) -> Recording:
     """The set `name` of `directory`.
 
     Raises:
@@ -77,11 +70,22 @@ def load_set(directory: Path, name: str) -> GoldenSet:
         known = ", ".join(set_names(directory)) or "none"
         raise UserError(f"{path} does not exist; name one of the sets in {directory} (there are: {known}).")
     info, config = read_config(path)
-    state_dict = _load_state_dict(directory / f"{name}{STATE_DICT_SUFFIX}")
-    params, absent = params_from_state_dict(state_dict, config)
-    if absent:
-        raise UserError(f"{directory / name}{STATE_DICT_SUFFIX} lacks {absent[0]}, which {path.name} says the model has; record both together.")
-    return GoldenSet(name, info, config, params, load_npz(directory / f"{name}{IO_SUFFIX}"), state_dict)
+    weights = directory / f"{name}{STATE_DICT_SUFFIX}"
+    plan = make_plan(source_tensors(weights), config)
+    if plan.initialised:
+        raise UserError(f"{weights} lacks {plan.initialised[0]}, which {path.name} says the model has; record both together.")
+    return Recording(name, info, config, read_parameters(plan), load_npz(directory / f"{name}{IO_SUFFIX}"))
+
+
+def read_parameters(plan: Plan) -> dict[str, Any]:
+    """The parameters of `plan` in the dtypes of their files; the largest stack is held twice while it is put together."""
+    found = {}
+    for leaf in plan.leaves:
+        slices = [read() for read in leaf.slices(plan.config)]
+        value = np.stack(slices) if leaf.entry.stacked else slices[0]
+        # resampling returns the dtype of the table, and a table of bfloat16 would round what it makes
+        found[leaf.entry.path] = value.astype(np.float32) if leaf.entry.path.endswith("pos_embed") else value
+    return unflatten_dict(found, sep="/")
 
 
 def load_training(directory: Path, name: str) -> Arrays:
@@ -199,10 +203,3 @@ def objective_config(info: Mapping[str, Any], config: PVChatConfig) -> Objective
         spr_initial=moh["remoe_lambda"],
         hae_initial_weight=moh["alignment_weight"],
     )
-
-
-def _load_state_dict(path: Path) -> Arrays:
-    try:
-        return load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not a readable safetensors file ({error}); record the set again.") from error

@@ -4,6 +4,7 @@ A wrong block then differs alone, whatever it does to those above it; `calls.py`
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 
 from converters.recordings import Recording
 from converters.verification.comparison import Comparison, compare
-from pvchat_jax.models.config import VisionConfig
+from pvchat_jax.models.config import MistralConfig, VisionConfig
 from pvchat_jax.models.layers import RMSNorm
 from pvchat_jax.models.mistral import MistralBlock
 from pvchat_jax.models.vision import VisionBlock, VisionEncoder
@@ -25,12 +26,13 @@ def compare_vision_blocks(recording: Recording) -> Iterator[Comparison]:
     if not recording.io.keys() & set(names):
         return
     video = recording.clips_last("in/video")[0, :1]
-    apply = jax.jit(lambda block, x: VisionBlock(config).apply({"params": block}, x)[0])
+    embedded = vision_embeddings(config, params, video)
     yield from _compare_chain(
-        recording, names, jax.jit(vision_embeddings, static_argnums=0)(config, params, video), apply, lambda index: _vision_block(config, params, index)
+        recording, names, embedded, lambda index, x: _apply_vision_block(config, _vision_block(config, params, index), x)
     )
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def vision_embeddings(config: VisionConfig, params: dict[str, Any], video: jax.Array) -> jax.Array:
     """What enters the first block: float[B, T, H, W, 3] -> float[B, 1 + T/t * G * G, D].
 
@@ -39,6 +41,11 @@ def vision_embeddings(config: VisionConfig, params: dict[str, Any], video: jax.A
     silent = jax.tree.map(lambda leaf: jnp.zeros_like(leaf[:1]), params["lower_blocks"])
     shallow = dataclasses.replace(config, depth=1 - config.return_index)
     return VisionEncoder(shallow, "none").apply({"params": {**params, "lower_blocks": silent, "upper_blocks": silent}}, video)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_vision_block(config: VisionConfig, block: dict[str, Any], x: jax.Array) -> jax.Array:
+    return VisionBlock(config).apply({"params": block}, x)[0]
 
 
 def _vision_block(config: VisionConfig, params: dict[str, Any], index: int) -> dict[str, Any]:
@@ -61,24 +68,31 @@ def compare_language_blocks(recording: Recording, text_embeds: jax.Array) -> Ite
     if not io.keys() & set(names):
         return
     mask = jnp.asarray(io["in/attention_mask"][:1], bool)
-    block = MistralBlock(config, deterministic=True, backend="auto", dtype=jnp.float32)
-    apply = jax.jit(lambda weights, x: block.apply({"params": weights}, x, mask)[0])
-    norm = jax.jit(lambda x: RMSNorm(config.rms_norm_eps).apply({"params": params["norm"]}, x))
-    layers = lambda index: jax.tree.map(lambda leaf: leaf[index], params["layers"])  # noqa: E731
-    yield from _compare_chain(recording, names, start, apply, layers, last=norm)
+
+    def apply(index: int, x: jax.Array) -> jax.Array:
+        return _apply_language_block(config, jax.tree.map(lambda leaf: leaf[index], params["layers"]), x, mask)
+
+    def norm(x: jax.Array) -> jax.Array:
+        return RMSNorm(config.rms_norm_eps).apply({"params": params["norm"]}, x)
+
+    yield from _compare_chain(recording, names, start, apply, last=norm)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_language_block(config: MistralConfig, block: dict[str, Any], x: jax.Array, mask: jax.Array) -> jax.Array:
+    return MistralBlock(config, deterministic=True, backend="auto", dtype=jnp.float32).apply({"params": block}, x, mask)[0]
 
 
 def _compare_chain(
     recording: Recording,
     names: list[str],
-    start: Any,
-    apply: Callable[[Any, Any], jax.Array],
-    weights: Callable[[int], Any],
+    start: jax.Array,
+    apply: Callable[[int, jax.Array], jax.Array],
     last: Callable[[jax.Array], jax.Array] = lambda x: x,
 ) -> Iterator[Comparison]:
     x = start
     for index, name in enumerate(names):
-        x = apply(weights(index), x)
+        x = apply(index, x)
         if name in recording.io:
             yield compare(name, last(x) if index == len(names) - 1 else x, recording.io[name])
             x = recording.io[name]

@@ -1,5 +1,6 @@
 """Whole recorded calls: the model from pixels and ids to logits, its parts as they come out on the way."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -43,13 +44,13 @@ def run_call(recording: Recording, model: PVChat, call: str) -> dict[str, jax.Ar
     inputs = [recording.clips_last(names[0]), *(recording.io[name][:, None] for name in names[1:4])]
     instruction = dict(zip(("instruction_ids", "instruction_mask"), (recording.io[name] for name in names[4:]), strict=False))
 
-    @jax.jit
-    def run(params: dict[str, Any], inputs: list[np.ndarray], instruction: dict[str, np.ndarray]) -> dict[str, jax.Array]:
-        output, state = model.apply({"params": params}, *inputs, **instruction, capture_intermediates=_is_stage, mutable=["intermediates"])
-        stages = _named_stages(state["intermediates"])
-        return stages | {"logits": output.logits[:, 0]}
+    return _run(model, recording.params, inputs, instruction)
 
-    return run(recording.params, inputs, instruction)
+
+@functools.partial(jax.jit, static_argnums=0)
+def _run(model: PVChat, params: dict[str, Any], inputs: list[np.ndarray], instruction: dict[str, np.ndarray]) -> dict[str, jax.Array]:
+    output, state = model.apply({"params": params}, *inputs, **instruction, capture_intermediates=_is_stage, mutable=["intermediates"])
+    return _named_stages(state["intermediates"]) | {"logits": output.logits[:, 0]}
 
 
 def _is_stage(module: nn.Module, method: str) -> bool:

@@ -8,18 +8,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from converters.plan import Plan, make_plan, parameter_shapes
-from converters.recordings import CONFIG_SUFFIX, IO_SUFFIX, Recording, load_npz, read_config
+from converters.conversion import WEIGHTS_FILE
+from converters.plan import make_plan, parameter_shapes
+from converters.recordings import CONFIG_SUFFIX, IO_SUFFIX, Recording, load_npz, read_config, read_parameters
 from converters.sources import source_tensors
 from pvchat_jax.config.flags import from_dict
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.config import REFERENCE, PVChatConfig
 from pvchat_jax.training.weights import read_weights
-
-WEIGHTS_FILE = "weights.json"
 
 
 def load_checkpoint(checkpoint: Path, io: Path, config_file: Path | None = None) -> Recording:
@@ -41,19 +39,8 @@ def load_checkpoint(checkpoint: Path, io: Path, config_file: Path | None = None)
         params, config = _converted(checkpoint)
     else:
         plan = make_plan(source_tensors(checkpoint), config)
-        params, config = plan_params(plan), without(config, plan.initialised, checkpoint)
+        params, config = read_parameters(plan), without(config, plan.initialised, checkpoint)
     return Recording(io.name.removesuffix(IO_SUFFIX), info, config, params, arrays)
-
-
-def plan_params(plan: Plan) -> dict[str, Any]:
-    """The parameters of `plan`, in the dtypes of their files; the largest stack is held twice while it is put together."""
-    found = {}
-    for leaf in plan.leaves:
-        slices = [read() for read in leaf.slices(plan.config)]
-        value = np.stack(slices) if leaf.entry.stacked else slices[0]
-        # resampling returns the dtype of the table, and a table of bfloat16 would round what it makes
-        found[leaf.entry.path] = value.astype(np.float32) if leaf.entry.path.endswith("pos_embed") else value
-    return unflatten_dict(found, sep="/")
 
 
 def _converted(directory: Path) -> tuple[dict[str, Any], PVChatConfig]:

@@ -30,7 +30,7 @@ class Tolerance:
         return self.of_maximum * largest * np.ones_like(size) + self.of_each * size + self.absolute
 
     def __str__(self) -> str:
-        parts = {"of the maximum": self.of_maximum, "of each value": self.of_each, "absolute": self.absolute}
+        parts = {"of max": self.of_maximum, "of each": self.of_each, "absolute": self.absolute}
         return " + ".join(f"{value:g} {name}" for name, value in parts.items() if value) or "exact"
 
 

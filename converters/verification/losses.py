@@ -88,7 +88,8 @@ def _routing(recording: Recording, call: str, stages: Mapping[str, Any]) -> dict
     routing = {}
     for module in recording.config.qformer.routed_modules:
         stage = f"gating_probs.{module}"
-        gates = recording.io.get(f"{source}/{stage}", stages[stage])
+        recorded = recording.io.get(f"{source}/{stage}")
+        gates = stages[stage] if recorded is None else recorded
         routing[module] = _Routing(gates, gates)  # nothing that the original computes reads the logits
     return routing
 

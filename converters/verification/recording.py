@@ -11,7 +11,7 @@ from converters.verification.blocks import compare_language_blocks, compare_visi
 from converters.verification.calls import CALLS, compare_call, has_inputs, run_call
 from converters.verification.comparison import Comparison, not_compared
 from converters.verification.losses import compare_losses
-from converters.verification.tables import compare_tables
+from converters.verification.tables import compare_fewer_frames, compare_heads, compare_position_tables
 from pvchat_jax.models.pvchat import build_pvchat
 
 # Inputs of stages, which are read and not results of their own.
@@ -64,4 +64,6 @@ def _compare(recording: Recording, announce: Callable[[str], None]) -> Iterator[
     announce("losses")
     yield from compare_losses(recording, stages_of)
     announce("position tables and heads")
-    yield from compare_tables(recording)
+    yield from compare_position_tables(recording)
+    yield from compare_fewer_frames(recording)
+    yield from compare_heads(recording)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -35,12 +36,12 @@ def first_difference(comparisons: Iterable[Comparison]) -> Comparison | None:
 
 def print_report(recording: Recording, comparisons: Sequence[Comparison], console: Console) -> None:
     """The table, and one line on what it says."""
-    table = Table(title=f"{recording.name}: recorded by the original, and ours", title_justify="left")
+    table = Table(title=f"{recording.name}: what the original recorded, and ours", title_justify="left", box=box.SIMPLE)
     table.add_column("stage", overflow="fold")
-    for name in ("shape", "max error", "of maximum"):
+    for name in ("shape", "max error", "of max"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("tolerance", "verdict"):
-        table.add_column(name)
+    table.add_column("allowed, or why not")
+    table.add_column("verdict", no_wrap=True)
     for comparison in summarised(comparisons):
         table.add_row(*_cells(comparison))
     console.print(table)
@@ -52,21 +53,16 @@ def print_report(recording: Recording, comparisons: Sequence[Comparison], consol
 
 def summarised(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The rows of the table: trained parameters that agree, and those that are not compared, are one row each."""
-    rows = []
-    groups: dict[tuple[str, str], list[Comparison]] = {}
+    groups: dict[tuple[str, str, str], list[Comparison]] = {}
     for comparison in comparisons:
-        if not comparison.stage.startswith(_SUMMARISED) or comparison.verdict == DIFFERS:
-            rows.append(comparison)
-            continue
-        group = groups.setdefault((comparison.verdict, comparison.note), [])
-        group.append(comparison)
-        if len(group) == 1:
-            rows.append(comparison)
-    for group in groups.values():
-        worst = max(group, key=lambda one: one.max_error or 0.0)
-        position = rows.index(group[0])
-        rows[position] = dataclasses.replace(worst, stage=f"{_SUMMARISED}* ({len(group)} arrays; the worst)" if worst.max_error else f"{_SUMMARISED}* ({len(group)} arrays)", shape=())
-    return rows
+        merged = comparison.stage.startswith(_SUMMARISED) and comparison.verdict != DIFFERS
+        groups.setdefault((comparison.verdict, comparison.note, _SUMMARISED if merged else comparison.stage), []).append(comparison)
+    return [_worst(group) for group in groups.values()]
+
+
+def _worst(group: Sequence[Comparison]) -> Comparison:
+    worst = max(group, key=lambda one: one.max_error or 0.0)
+    return worst if len(group) == 1 else dataclasses.replace(worst, stage=f"{_SUMMARISED}*, {len(group)} arrays", shape=())
 
 
 def _cells(comparison: Comparison) -> list[Text]:
@@ -74,9 +70,9 @@ def _cells(comparison: Comparison) -> list[Text]:
         return "" if value is None else f"{value:.1e}"
 
     shape = "x".join(map(str, comparison.shape))
-    verdict = comparison.verdict + (f": {comparison.note}" if comparison.note else "")
-    cells = (comparison.stage, shape, number(comparison.max_error), number(comparison.relative_error), comparison.tolerance)
-    return [*(Text(cell) for cell in cells), Text(verdict, style=_STYLES[comparison.verdict])]
+    allowed = "; ".join(text for text in (comparison.tolerance, comparison.note) if text)
+    cells = (comparison.stage, shape, number(comparison.max_error), number(comparison.relative_error), allowed)
+    return [*(Text(cell) for cell in cells), Text(comparison.verdict, style=_STYLES[comparison.verdict])]
 
 
 def write_report(path: Path, recording: Recording, comparisons: Sequence[Comparison], files: Sequence[Path], source: str) -> None:

@@ -15,13 +15,11 @@ from pvchat_jax.models.vision import VisionEncoder
 _HEAD = "lmhead_lora/lm.base_model.model.lm_head"
 
 
-def compare_tables(recording: Recording) -> Iterator[Comparison]:
-    """Every recorded table and what hangs on one."""
+def compare_position_tables(recording: Recording) -> Iterator[Comparison]:
+    """`sincos/*`, `expand_pos_embed/*` and `ckpt_interp/*`."""
     yield from _sincos(recording)
     yield from _resampled_at_run_time(recording)
     yield from _resampled_checkpoint(recording)
-    yield from _fewer_frames(recording)
-    yield from _heads(recording)
 
 
 def _sincos(recording: Recording) -> Iterator[Comparison]:
@@ -54,7 +52,8 @@ def _resampled_checkpoint(recording: Recording) -> Iterator[Comparison]:
         yield compare("ckpt_interp/pos_embed_out", resampled, io["ckpt_interp/pos_embed_out"])
 
 
-def _fewer_frames(recording: Recording) -> Iterator[Comparison]:
+def compare_fewer_frames(recording: Recording) -> Iterator[Comparison]:
+    """`posT/*`: clips of fewer frames than the position table has."""
     name = "posT/vision_encoder_out"
     if name not in recording.io or "in/video" not in recording.io:
         return
@@ -64,7 +63,8 @@ def _fewer_frames(recording: Recording) -> Iterator[Comparison]:
     yield compare(name, jax.jit(encoder.apply)({"params": recording.params["vision_encoder"]}, clips), expected)
 
 
-def _heads(recording: Recording) -> Iterator[Comparison]:
+def compare_heads(recording: Recording) -> Iterator[Comparison]:
+    """`lmhead_lora/*`: the language model with its head's adapter, and after the original lost that."""
     io, config = recording.io, recording.config.language_model
     if "lmhead_lora/inputs_embeds" not in io:
         return

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -21,7 +20,7 @@ _PARTS = {
     "project_up": "project_up_out",
 }
 _FIRST_STAGES = ("vision_encoder_out", "vision_layernorm_out", "qformer_embeddings_out_clip0")
-_LAST_STAGES = ("qformer_query_out", "qformer_text_out", "project_up_out", "text_embeds", "logits")
+_LAST_STAGES = ("qformer_query_out", "qformer_text_out", "project_up_out", "text_embeds")
 
 
 def has_inputs(recording: Recording, call: str) -> bool:
@@ -53,7 +52,7 @@ def _run(model: PVChat, params: dict[str, Any], inputs: list[np.ndarray], instru
     return _named_stages(state["intermediates"]) | {"logits": output.logits[:, 0]}
 
 
-def _is_stage(module: nn.Module, method: str) -> bool:
+def _is_stage(module: Any, method: str) -> bool:
     if method == "__call__":
         parts = (*_PARTS, "qformer", "embeddings_norm")
         return module.name in parts or (module.name or "").startswith("layer_")
@@ -78,15 +77,21 @@ def _named_stages(captured: dict[str, Any]) -> dict[str, jax.Array]:
     return stages
 
 
-def compare_call(recording: Recording, call: str, stages: dict[str, jax.Array]) -> Iterator[Comparison]:
-    """The stages of `run_call` beside the recorded ones, in the order of computation."""
+def compare_stages(recording: Recording, call: str, stages: dict[str, jax.Array]) -> Iterator[Comparison]:
+    """The stages of `run_call` up to the language model's input beside the recorded ones, in the order of computation."""
     for stage in _in_order(recording, stages):
         recorded = recording.io.get(f"{call}/{stage}")
         if recorded is not None:
             yield compare(f"{call}/{stage}", stages[stage], recorded)
+
+
+def compare_logits(recording: Recording, call: str, logits: jax.Array) -> Iterator[Comparison]:
+    """`logits`, or `logits_last{n}` where the last n positions alone were recorded."""
     for name, recorded in recording.io.items():
-        if name.startswith(f"{call}/logits_last"):
-            yield compare(name, stages["logits"][:, -recorded.shape[1] :], recorded)
+        if name == f"{call}/logits":
+            yield compare(name, logits, recorded)
+        elif name.startswith(f"{call}/logits_last"):
+            yield compare(name, logits[:, -recorded.shape[1] :], recorded)
 
 
 def _in_order(recording: Recording, stages: dict[str, jax.Array]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import jax
 
 from converters.recordings import Recording
 from converters.verification.blocks import compare_language_blocks, compare_vision_blocks
-from converters.verification.calls import CALLS, compare_call, has_inputs, run_call
+from converters.verification.calls import CALLS, compare_logits, compare_stages, has_inputs, run_call
 from converters.verification.comparison import Comparison, not_compared
 from converters.verification.losses import compare_losses
 from converters.verification.tables import compare_fewer_frames, compare_heads, compare_position_tables
@@ -56,11 +56,11 @@ def _compare(recording: Recording, announce: Callable[[str], None]) -> Iterator[
     for call in CALLS:
         if has_inputs(recording, call) and any(name.startswith(f"{call}/") for name in recording.io):
             announce(f"call {call}")
-            stages_of[call] = run_call(recording, model, call)
-            yield from compare_call(recording, call, stages_of[call])
-    if "vid" in stages_of:
-        announce("language model blocks")
-        yield from compare_language_blocks(recording, stages_of["vid"]["text_embeds"])
+            stages = stages_of[call] = run_call(recording, model, call)
+            yield from compare_stages(recording, call, stages)
+            if call == "vid":
+                yield from compare_language_blocks(recording, stages["text_embeds"])
+            yield from compare_logits(recording, call, stages["logits"])
     announce("losses")
     yield from compare_losses(recording, stages_of)
     announce("position tables and heads")

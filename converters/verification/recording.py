@@ -1,5 +1,6 @@
 """Every stage of a recording, in the order of computation, and what of it is not compared."""
 
+import dataclasses
 import fnmatch
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,6 +38,7 @@ def compare_recording(recording: Recording, announce: Callable[[str], None] = la
       announce: is told what comes next, since a stage of a large model may take minutes.
     """
     done = set()
+    recording = dataclasses.replace(recording, params=jax.device_put(recording.params))  # once, not for every stage
     with jax.default_matmul_precision("highest"):
         for comparison in _compare(recording, announce):
             done.add(comparison.stage)

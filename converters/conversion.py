@@ -76,8 +76,8 @@ def convert(
     write_tree_metadata(unfinished, tensors)
     summary = _summary(plan, dtype, tensors)
     write_atomically(unfinished / WEIGHTS_FILE, json.dumps(summary, indent=1) + "\n")
-    (unfinished / JOB_FILE).unlink()
     os.rename(unfinished, destination)
+    (destination / JOB_FILE).unlink()
     return Converted(plan, has_tokenizer, summary["fingerprint"])
 
 

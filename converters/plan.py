@@ -20,8 +20,11 @@ from pvchat_jax.models.pvchat import build_pvchat, init_boxed
 # The parts that are published on their own, by the first name of a parameter's path; all the rest belongs to the Q-Former.
 COMBINED, QFORMER = "combined", "qformer"
 PARTS = {"vision_encoder": "vision", "language_model": "language_model"}
-# What lies between the parts: a Q-Former's own file may lack it, the combined checkpoint may not.
-_BRIDGE = re.compile(r"extra_query_tokens|vision_norm/.*|project_up/.*")
+# A Q-Former's own file may lack what lies between the parts, and (BLIP-2's second stage removes it) what only text goes through. The
+# combined checkpoint may not.
+_NOT_IN_EVERY_QFORMER = re.compile(
+    r"extra_query_tokens|vision_norm/.*|project_up/.*|qformer/embeddings/(word|position)|qformer/layer_\d+/text_ffn/.*"
+)
 MAX_WRONG = 5
 MAX_OF_A_KIND = 3
 
@@ -85,7 +88,8 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
     shapes, sources, excused = parameter_shapes(config), {}, {}
     table = entries(config)
     wanted = [entry for entry in table if COMBINED in parts or _part_of(entry.path) in parts]
-    other_keys = {key for entry in table if entry not in wanted for key in entry.keys}
+    others = [] if COMBINED in parts else [entry for entry in table if _part_of(entry.path) not in parts]
+    other_keys = {key for entry in others for key in entry.keys}
     known = {key for entry in wanted for key in entry.keys}
     unknown = []
     for tensor in tensors:
@@ -101,12 +105,14 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
             unknown.append(tensor.key)
     allowed = tensor_shapes(wanted, shapes)
     _check_tensors(sources, wanted, allowed, config)
-    leaves, initialised, missing = [], [entry.path for entry in table if entry not in wanted], []
+    leaves, initialised, missing = [], [entry.path for entry in others], []
     for entry in wanted:
         lacking = _lacking(entry, sources)
         if not lacking:
             leaves.append(Leaf(entry, shapes[entry.path], tuple(sources[key] for key in entry.keys)))
-        elif len(lacking) == len(entry.keys) and (entry.optional or (COMBINED not in parts and _BRIDGE.fullmatch(entry.path))):
+        elif len(lacking) == len(entry.keys) and (
+            entry.optional or (COMBINED not in parts and _NOT_IN_EVERY_QFORMER.fullmatch(entry.path))
+        ):
             initialised.append(entry.path)
         else:
             missing.extend(lacking)

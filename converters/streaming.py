@@ -18,6 +18,7 @@ from pvchat_jax.files import write_atomically
 
 # Small enough to be cast and written beside a whole source tensor, and for hosts that restore a shard to read little else.
 MAX_CHUNK_BYTES = 32 * 2**20
+STRIPE = 128
 
 Shape = tuple[int, ...]
 
@@ -56,10 +57,11 @@ def write_parameter(
             if values is None:
                 data = file.read_bytes()
             else:
-                data = np.ascontiguousarray(values[number * rows : (number + 1) * rows], dtype).tobytes()
+                data = _in_order(values[number * rows : (number + 1) * rows], dtype).reshape(-1).view(np.uint8).data
                 _write_chunk(file, data)
             digest.update(data)
             written(num_bytes)
+        values = data = None  # or the next slice would be read beside this one
     return digest.hexdigest()
 
 
@@ -112,7 +114,15 @@ def _is_complete(file: Path, num_bytes: int) -> bool:
     return file.is_file() and file.stat().st_size == num_bytes
 
 
-def _write_chunk(file: Path, data: bytes) -> None:
+def _in_order(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`values` cast and in C order; in stripes, because numpy copies a transposed matrix several times slower in one go."""
+    ordered = np.empty(values.shape, dtype)
+    for start in range(0, values.shape[-1], STRIPE):
+        ordered[..., start : start + STRIPE] = values[..., start : start + STRIPE]
+    return ordered
+
+
+def _write_chunk(file: Path, data: bytes | memoryview) -> None:
     temporary = file.with_name(f".{file.name}.tmp")  # one name, so that nothing is left behind when it is written again
     with open(temporary, "wb") as stream:
         stream.write(data)

@@ -114,7 +114,7 @@ def _load(path: Path) -> dict[str, Any]:
         if type(error).__name__ == "UnpicklingError":
             reason = "holds something other than tensors, which could run code; do not trust it, or save its state dict alone"
         elif "mmap can only be used" in str(error):
-            reason = "is in the format from before torch 1.6; load it with torch and save it again"
+            reason = "is not in the format that torch writes since 1.6; fetch it again, or load it with torch and save it again"
         else:
             reason = f"is not a readable torch file ({_first_line(error)}); fetch it again"
         raise UserError(f"{path} {reason}.") from error

@@ -1,67 +1,73 @@
-"""Conversion of saved files: what is read back equals what was saved, and bad files are refused in one sentence."""
+"""The command: what it takes, prints and exits with."""
 
-import json
 from pathlib import Path
 
-import jax
-import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 from safetensors.numpy import save_file
 
 from converters import from_torch
-from pvchat_jax.errors import UserError
 from tests import golden_sets
+from tests.converters.published_files import chat_checkpoint, save_torch, vision_file
 
 
 @pytest.fixture
-def preset(monkeypatch: pytest.MonkeyPatch) -> str:
+def _golden_preset(monkeypatch: pytest.MonkeyPatch) -> None:
     """The golden's sizes under a preset's name."""
     monkeypatch.setitem(from_torch.PRESETS, "golden", golden_sets.load("A").config)
-    return "golden"
 
 
-def _read(path: Path) -> dict:
-    with ocp.PyTreeCheckpointer() as reader:
-        return reader.restore(path)
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Exit status of the command with these arguments."""
+    monkeypatch.setattr("sys.argv", ["from_torch", *map(str, arguments)])
+    try:
+        from_torch.main()
+    except SystemExit as stop:
+        return stop.code or 0
+    return 0
 
 
-def test_one_file_with_its_tokenizer(tmp_path: Path, preset: str) -> None:
-    golden = golden_sets.load("A")
-    source = tmp_path / "original"
-    source.mkdir()
-    save_file(golden.state_dict, source / "model.safetensors")
-    (source / "tokenizer.json").write_text("{}")
-    from_torch.convert(source, tmp_path / "weights", preset, "float32")
-    jax.tree.map(np.testing.assert_array_equal, _read(tmp_path / "weights"), golden.params)
-    assert (tmp_path / "weights" / "tokenizer" / "tokenizer.json").is_file()
+def test_help_says_what_is_read_and_what_is_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    assert run(monkeypatch, "--help") == 0
+    shown = capsys.readouterr().out
+    for told in ("InternVideo2-Chat-8B-HD", "Mistral-7B-Instruct-v0.3", "pvchat_jax[torch]", "DST.partial", "weights.json", "--part", "8b"):
+        assert told in shown
 
 
-def test_shards_in_bfloat16_without_adapters(tmp_path: Path, preset: str) -> None:
-    golden = golden_sets.load("A")
-    kept = {key: value for key, value in golden.state_dict.items() if "lora_" not in key}
-    weight_map = {key: f"part-{index % 2}.safetensors" for index, key in enumerate(kept)}
-    for shard in set(weight_map.values()):
-        save_file({key: kept[key] for key in kept if weight_map[key] == shard}, tmp_path / shard)
-    (tmp_path / from_torch.INDEX_FILE).write_text(json.dumps({"weight_map": weight_map}))
-    report = from_torch.convert(tmp_path, tmp_path / "weights", preset, "bfloat16")
-    assert "14 parameters" in report and "lora_a" in report
-    written = _read(tmp_path / "weights")["vision_norm"]["scale"]
-    np.testing.assert_array_equal(written, golden.params["vision_norm"]["scale"].astype(from_torch.DTYPES["bfloat16"]))
+@pytest.mark.usefixtures("_golden_preset")
+def test_the_report_names_what_is_left_to_training_and_what_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    save_file(chat_checkpoint(), tmp_path / "model.safetensors")
+    assert run(monkeypatch, "--src", tmp_path, "--dst", tmp_path / "weights", "--preset", "golden", "--dtype", "float32") == 0
+    shown = capsys.readouterr().out
+    assert "left for training to initialise: subject_tokens" in shown and "without a tokenizer" in shown
+    assert "not used, never called: project_down" in shown and "fingerprint" in shown
 
 
-@pytest.mark.parametrize(
-    ("prepare", "message"),
-    [
-        (lambda folder: None, "no safetensors file"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"\xff" * 40), "not a readable safetensors"),
-        (lambda folder: (folder / from_torch.INDEX_FILE).write_text('{"weight_map": {"a": "../x"}}'), "outside its folder"),
-        (lambda folder: (folder / from_torch.INDEX_FILE).write_text('{"weight_map": {"a": "x"}}'), "lacks x"),
-        (lambda folder: (folder / from_torch.INDEX_FILE).write_text("[]"), "not an index"),
-    ],
-)
-def test_bad_sources(tmp_path: Path, preset: str, prepare, message: str) -> None:
-    prepare(tmp_path)
-    with pytest.raises(UserError, match=message):
-        from_torch.convert(tmp_path, tmp_path / "weights", preset, "float32")
-    assert not (tmp_path / "weights").exists()
+@pytest.mark.usefixtures("_golden_preset")
+def test_several_sources_and_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    save_torch({key: value for key, value in vision_file().items() if "blocks" in key}, tmp_path / "blocks.pt")
+    save_torch({key: value for key, value in vision_file().items() if "blocks" not in key}, tmp_path / "rest.pt")
+    sources = ("--src", tmp_path / "blocks.pt", "--src", tmp_path / "rest.pt")
+    assert run(monkeypatch, *sources, "--dst", tmp_path / "weights", "--preset", "golden", "--part", "vision") == 0
+    assert "wrote 31 parameters" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_golden_preset")
+def test_what_cannot_be_converted_is_one_line_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    save_file(chat_checkpoint(), tmp_path / "model.safetensors")
+    assert run(monkeypatch, "--src", tmp_path, "--dst", tmp_path / "weights") == 2  # of the sizes of the 8B model it is not
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1 and shown.startswith("error: tensors do not fit the model '8b'")
+
+
+@pytest.mark.usefixtures("_golden_preset")
+def test_a_stopped_run_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(from_torch, "convert", stop)
+    assert run(monkeypatch, "--src", tmp_path, "--dst", tmp_path / "weights", "--preset", "golden") == 130
+    assert f"continues from {tmp_path / 'weights'}.partial" in capsys.readouterr().err

@@ -44,6 +44,7 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "pvchat_jax.command": (*EVERYWHERE, "pvchat_jax.devices", "pvchat_jax.training"),
     "configs": EVERYWHERE,
     "converters": (*EVERYWHERE, "pvchat_jax.models"),
+    "converters.verification": (*TRAINING, "pvchat_jax.training", "configs", "converters"),
 }
 QUICKSTART = "pvchat_jax.quickstart"
 QUICKSTART_STARTS = ("pvchat_jax.train", "pvchat_jax.evaluate")

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from converters.verification.tables import compare_heads
 from pvchat_jax.models.config import LoRAConfig, MistralConfig
 from pvchat_jax.models.mistral import Mistral
 from tests import golden_sets
-from tests.golden_sets import assert_close
+from tests.golden_sets import assert_agree, assert_close
 from tests.random_params import random_params
 
 CONFIG = MistralConfig(
@@ -114,27 +115,11 @@ def golden(request: pytest.FixtureRequest) -> golden_sets.GoldenSet:
     return golden_sets.load(request.param)
 
 
-def test_head_adapter_before_the_vocabulary_grew(golden: golden_sets.GoldenSet) -> None:
-    io, config = golden.io, golden.config.language_model
-    lora = dataclasses.replace(config.lora, targets=(*config.lora.targets, "lm_head"))
-    config = dataclasses.replace(config, num_added_tokens=0, lora=lora)
-    head = "lmhead_lora/lm.base_model.model.lm_head"
-    params = dict(golden.params["language_model"])
-    params["lm_head"] = {
-        "kernel": io[f"{head}.weight"].T,
-        "lora_a": io[f"{head}.lora_A.default.weight"].T,
-        "lora_b": io[f"{head}.lora_B.default.weight"].T,
-    }
-    logits = jax.jit(Mistral(config, "none").apply)({"params": params}, io["lmhead_lora/inputs_embeds"], io["lmhead_lora/attention_mask"])
-    assert_close(logits, io["lmhead_lora/logits"])
-
-
-def test_head_without_adapter_after_the_vocabulary_grew(golden: golden_sets.GoldenSet) -> None:
-    io = golden.io
-    model = Mistral(golden.config.language_model, "none")
-    params = {"params": golden.params["language_model"]}
-    logits = jax.jit(model.apply)(params, io["lmhead_lora/inputs_embeds"], io["lmhead_lora/attention_mask"])
-    assert_close(logits, io["lmhead_lora/logits_after_resize_lm_head_lora_lost"])
+def test_head_with_its_adapter_and_without_after_the_vocabulary_grew(golden: golden_sets.GoldenSet) -> None:
+    comparisons = list(compare_heads(golden))
+    assert_agree(comparisons)
+    after = "lmhead_lora/logits_after_resize_lm_head_lora_lost"
+    assert [comparison.stage for comparison in comparisons] == ["lmhead_lora/logits", after]
 
 
 def test_added_rows_are_parameters_of_their_own() -> None:

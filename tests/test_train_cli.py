@@ -71,7 +71,7 @@ def test_mistakes_are_one_line_on_stderr(capsys, records, tmp_path):
     message = fail(capsys, *arguments(cut, tmp_path / "run"))
     assert str(cut) in message and "line 6" in message
     message = fail(capsys, *arguments(records, tmp_path / "run", "--config.model.language_model.vocab_size=48"))
-    assert "has 672 tokens and the model 48" in message
+    assert "has 680 tokens and the model 48" in message
     assert not (tmp_path / "run/config.json").exists()  # a run that never began binds nobody
 
 

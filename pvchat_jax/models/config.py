@@ -283,7 +283,7 @@ TINY = PVChatConfig(
         remoh=ReMoHConfig(start_layer=1, num_shared_heads=4),
     ),
     language_model=MistralConfig(
-        vocab_size=672,
+        vocab_size=680,
         width=96,
         mlp_width=192,
         num_layers=2,

@@ -124,7 +124,7 @@ ACTIONS: Mapping[str, Callable[[FloatArray, np.random.Generator, int], Pose]] = 
 
 def _roll(pose: Pose, time: FloatArray, phase: float) -> Pose:
     sway = _wave(time, 0.8, phase)
-    return dataclasses.replace(pose, x=pose.x + 5 * sway, head_x=pose.head_x + 12 * sway)
+    return dataclasses.replace(pose, x=pose.x + 5 * sway, head_x=pose.head_x + 14 * sway)
 
 
 def _stoop(pose: Pose, time: FloatArray, phase: float) -> Pose:

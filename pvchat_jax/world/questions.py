@@ -49,6 +49,11 @@ TRAIN_PHRASINGS: Mapping[str, tuple[str, ...]] = {
         "Is this {name}?",
         "Is that {name}?",
         "Have you found {name} {here}?",
+        "Have you spotted {name} {here}?",
+        "Have you noticed {name} {here}?",
+        "Has {name} been filmed {here}?",
+        "Did you notice {name} {here}?",
+        "Did {name} appear {here}?",
         "Was {name} filmed {here}?",
     ),
     "appearance": _wordings(
@@ -62,6 +67,10 @@ TRAIN_PHRASINGS: Mapping[str, tuple[str, ...]] = {
         "Describe the clothes of {name} {here}.",
         "Describe how {name} is dressed {here}.",
         "Which clothes can you see on {name} {here}?",
+        "What clothes can you notice on {name} {here}?",
+        "Which clothes do you notice on {name} {here}?",
+        "What clothes are on {name} {here}?",
+        "What sort of outfit is on {name} {here}?",
         "Which clothes does {name} wear {here}?",
         "What has {name} put on {here}?",
         "What does {name} have on {here}?",
@@ -87,6 +96,8 @@ TRAIN_PHRASINGS: Mapping[str, tuple[str, ...]] = {
         "Tell me how {name} is moving {here}.",
         "What is happening with {name} {here}?",
         "What do you see {name} do {here}?",
+        "What do you notice {name} doing {here}?",
+        "What sort of movement is {name} making {here}?",
     ),
     "location": _wordings(
         "Where is {name}?",
@@ -105,6 +116,8 @@ TRAIN_PHRASINGS: Mapping[str, tuple[str, ...]] = {
         "Tell me where {name} is {here}.",
         "What place is {name} in {here}?",
         "What are the surroundings of {name} {here}?",
+        "In what sort of surroundings is {name} {here}?",
+        "At what place do you notice {name} {here}?",
     ),
 }
 TEST_PHRASINGS: Mapping[str, tuple[str, ...]] = {

@@ -30,7 +30,7 @@ from pvchat_jax.world.questions import (
 )
 from pvchat_jax.world.scenes import SCENES
 
-VOCAB_SIZE = 672
+VOCAB_SIZE = 680
 # Ids 0, 1, ... in this order. As in Mistral's tokenizer, the marks of a turn are control tokens and `<Video>` is text.
 CONTROL_TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "[INST]", "[/INST]")
 _LAYOUT = ("<Video>", "</Video>", "[", "]", " ")

@@ -47,7 +47,7 @@ def init_boxed(model: StandIn, config, key: jax.Array) -> dict:
 def stand_in_model() -> Iterator[None]:
     """Within it, runs are made of the stand-in, with a row for each token of the tiny tokenizer."""
     with (
-        mock.patch.object(stand_in, "VOCAB", 673),
+        mock.patch.object(stand_in, "VOCAB", 681),
         mock.patch.object(initialise, "init_boxed", init_boxed),
         mock.patch.object(initialise, "build_pvchat", lambda config, dtype: StandIn()),
         mock.patch.object(run, "build_pvchat", lambda config, dtype: StandIn()),

@@ -81,7 +81,7 @@ def test_parameters_are_made_in_their_shards_and_dtypes(config):
     assert {leaf.dtype for leaf in jax.tree.leaves(begun.frozen)} == {jnp.dtype("bfloat16")}
     assert {leaf.dtype for leaf in jax.tree.leaves(begun.state.trainable)} == {jnp.dtype("float32")}
     assert found["language_model/embed_tokens"].sharding.spec == jax.sharding.PartitionSpec("tensor", "fsdp")
-    assert {shard.data.shape for shard in found["language_model/embed_tokens"].addressable_shards} == {(672, 4)}
+    assert {shard.data.shape for shard in found["language_model/embed_tokens"].addressable_shards} == {(680, 4)}
 
 
 def test_weights_are_used_and_what_they_lack_is_drawn_and_named(config, tmp_path):

@@ -35,7 +35,7 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "pvchat_jax.objectives": EVERYWHERE,
     "pvchat_jax.models": (*EVERYWHERE, "pvchat_jax.sharding", "pvchat_jax.resampling"),
     "pvchat_jax.data": (*EVERYWHERE, "pvchat_jax.resampling"),
-    "pvchat_jax.world": (*EVERYWHERE, "pvchat_jax.data.records"),
+    "pvchat_jax.world": (*EVERYWHERE, "pvchat_jax.devices", "pvchat_jax.data.records"),
     "pvchat_jax.training": TRAINING,
     "pvchat_jax.evaluation": (*EVERYWHERE, "pvchat_jax.data"),
     "pvchat_jax.pretraining": PRETRAINING,

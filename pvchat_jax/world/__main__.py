@@ -16,9 +16,9 @@ from pvchat_jax.world.progress import build_with_bar
 
 _DESCRIPTION = """\
 Draws short videos of an invented person and of others who may look alike, with exactly known questions and answers, so
-that the whole system can be tried without a download. Half of the videos show the person, a quarter somebody who differs
-in one or two features and wears the same as the person in the reference video, a quarter somebody else. Everything
-follows from --seed.
+that the whole system can be tried without a download. Half of the videos show the person; of the others a half (of train: three quarters)
+show somebody who differs in one or two features and wears the same as the person in the reference video. Everything follows
+from --seed.
 
 Written to --out: videos/*.mp4 (H.264, 128 x 128 pixels, 16 frames at 8 per second) and what is known of them:
 reference.jsonl (the one video of the person that a user would have), train.jsonl, calibration.jsonl (for thresholds; people

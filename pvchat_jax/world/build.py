@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pvchat_jax.data.records import Record, write_records
+from pvchat_jax.devices import keep_freed_memory
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.world.plan import REFERENCE, SPLITS, Subject, VideoPlan, plan_video, reference_video
@@ -27,7 +28,7 @@ from pvchat_jax.world.questions import ask
 from pvchat_jax.world.render import encode_video, render_frames
 from pvchat_jax.world.staging import frame_truth
 
-WORLD_VERSION = 4  # to be raised when the same seed gives other videos than before
+WORLD_VERSION = 5  # to be raised when the same seed gives other videos than before
 SETTINGS_FILE = "world.json"
 DIGESTS_FILE = "videos.sha256"
 VIDEOS_FOLDER = "videos"
@@ -61,8 +62,8 @@ def build_world(
 ) -> WorldPaths:
     """Renders the videos of a world and writes their records.
 
-    Half of the videos show the subject, a quarter look-alikes and a quarter other people (`plan.plan_video`). Finished
-    videos whose digest is right are kept, others are rendered again, so an interrupted build can be started again.
+    Half of the videos show the subject, the rest look-alikes and other people (`plan.MIXES`). Finished videos whose digest
+    is right are kept, others are rendered again, so an interrupted build can be started again.
 
     Args:
       out_dir: is made if it does not exist.
@@ -174,13 +175,18 @@ def _render_all(out_dir: Path, plans: list[VideoPlan], workers: int | None) -> I
         return
     # Not forked: the caller may have threads of other libraries. Interrupts are left to this process, which then stops the others.
     context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    executor = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker)
     try:
         futures = {executor.submit(_write_video, out_dir / _video_name(plan), plan): plan for plan in plans}
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
 
 
 def _write_video(path: Path, plan: VideoPlan) -> str:

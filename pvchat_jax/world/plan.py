@@ -33,10 +33,10 @@ from pvchat_jax.world.scenes import SCENES
 SPLITS = ("train", "calibration", "test")  # calibration is for thresholds: training's people and outfits, in other videos
 REFERENCE = "reference"  # the split of the one reference video
 POSITIONS = ("left", "centre", "right")
-GRADES = (1, 2)  # attributes in which look-alikes differ, in turn
+GRADES = (1, 2)  # attributes in which look-alikes differ
+STRANGER = 0  # stands for a grade where somebody else is there
 SECOND_PERSON_PROBABILITY = 0.15
 BASE_SECOND_PERSON_PROBABILITY = 0.3
-REFERENCE_OUTFIT_PROBABILITY = 0.25  # of the subject; so that the outfit alone does not tell a look-alike
 TEST_SHARE = 0.3  # of all (outfit, scene) pairs
 _MIN_REFERENCE_SCENES = 2  # of tests and of the rest, in which the outfit of the reference video may be seen
 _STREAMS = {"train": 1, "test": 2, REFERENCE: 3, "base": 4, "calibration": 5}
@@ -81,6 +81,24 @@ class VideoPlan:
         values |= values.pop("person")
         values["differences"] = list(self.differences)
         return values
+
+
+class Mix(NamedTuple):
+    """What a split consists of.
+
+    Attributes:
+      others: who is in the videos without the subject, in turn: look-alikes of a grade, or `STRANGER`.
+      reference_outfit: probability that the subject wears what they wear in the reference video, as look-alikes always do.
+    """
+
+    others: tuple[int, ...]
+    reference_outfit: float
+
+
+# Training sees mostly the difficult cases, and the subject in the outfit of the reference video so often that the outfit does not
+# mean "no". Tests and the threshold have as many strangers as look-alikes.
+_USUAL_MIX = Mix((STRANGER, 1, STRANGER, 2), 0.25)
+MIXES: Mapping[str, Mix] = {"train": Mix((1, 2, 1, STRANGER), 0.5), "calibration": _USUAL_MIX, "test": _USUAL_MIX}
 
 
 class Subject(NamedTuple):
@@ -139,19 +157,19 @@ def reference_video(seed: int) -> VideoPlan:
 def plan_video(seed: int, split: str, index: int, subject: Subject | None = None) -> VideoPlan:
     """Draws video number `index` of a split.
 
-    Even numbers show the subject; of the odd ones every other shows a look-alike, of each of `GRADES` in turn, and the rest a
-    random other person.
+    Even numbers show the subject, odd ones the others of the split's mix in turn.
 
     Args:
       subject: who the videos are about, such as what was read off a reference video; by default the true subject of the seed.
     """
     rng = np.random.default_rng([seed, _STREAMS[split], index])
     subject = subject or subject_of(seed)
-    role = ("positive", "easy_negative", "positive", "hard_negative")[index % 4]
-    grade = GRADES[index // 4 % len(GRADES)] if role == "hard_negative" else 0
+    mix = MIXES[split]
+    grade = STRANGER if index % 2 == 0 else mix.others[index // 2 % len(mix.others)]
+    role = "positive" if index % 2 == 0 else "hard_negative" if grade else "easy_negative"
     identity = subject.possible_identity(rng) if role == "positive" else _other_identity(split, rng, subject, grade)
     has_bystander = rng.random() < SECOND_PERSON_PROBABILITY
-    in_reference_outfit = role == "hard_negative" or (role == "positive" and rng.random() < REFERENCE_OUTFIT_PROBABILITY)
+    in_reference_outfit = role == "hard_negative" or (role == "positive" and rng.random() < mix.reference_outfit)
     if in_reference_outfit:
         outfit = subject.outfit
         scene = pick(rng, _scenes(outfit, split) or tuple(SCENES))  # what was misread may belong to tests everywhere
@@ -161,7 +179,7 @@ def plan_video(seed: int, split: str, index: int, subject: Subject | None = None
     action, position = _draw_place(rng, has_bystander)
     bystander = None
     if has_bystander:
-        other = _other_identity(split, rng, subject, 0)
+        other = _other_identity(split, rng, subject, STRANGER)
         bystander = _draw_bystander(other, position, split, scene, rng)
     return VideoPlan(
         split=split,
@@ -196,7 +214,7 @@ def plan_base_video(seed: int, index: int) -> VideoPlan:
 
 
 def _other_identity(split: str, rng: np.random.Generator, subject: Subject, grade: int) -> Identity:
-    """A look-alike of the grade, or with grade 0 somebody who differs in more attributes than any look-alike."""
+    """A look-alike of the grade, or for `STRANGER` somebody who differs in more attributes than any look-alike."""
     group = "test" if split == "test" else "base"
     certain = tuple(name for name in IDENTITY_VALUES if name not in subject.doubts)
     while True:

@@ -1,5 +1,6 @@
 """From a plan to frames and to the bytes of an H.264 file. Both depend on the plan alone."""
 
+import functools
 import io
 from collections.abc import Sequence
 from fractions import Fraction
@@ -45,9 +46,14 @@ def _expose(canvas: Canvas, staging: Staging) -> NDArray[np.uint8]:
         plane *= gain
         np.minimum(plane, np.float32(255.0), out=plane)
         if staging.num_exposures > 1:
-            plane = plane.reshape(height, width, -1, staging.num_exposures).mean(axis=-1)
+            plane = _mean_over_last(plane.reshape(height, width, -1, staging.num_exposures))
         pixels[..., channel] = plane.astype(np.uint8).transpose(2, 0, 1)
     return pixels
+
+
+def _mean_over_last(values: FloatArray) -> FloatArray:
+    """Several times as fast as numpy's own mean over an axis of few values."""
+    return functools.reduce(np.add, np.moveaxis(values, -1, 0)) / np.float32(values.shape[-1])
 
 
 def _pan(background: Canvas, camera: FloatArray, size: int) -> FloatArray:

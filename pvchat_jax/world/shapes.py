@@ -40,7 +40,8 @@ class Mask:
 
     def times(self, alpha: FloatArray) -> "Mask":
         """This mask where `alpha` (broadcastable to `self.alpha`) covers it too."""
-        return Mask(self.rows, self.columns, self.alpha * alpha, self.dx, self.dy, self.pixels)
+        alpha = alpha if self.alpha is _EVERYWHERE else self.alpha * alpha
+        return Mask(self.rows, self.columns, alpha, self.dx, self.dy, self.pixels)
 
     def edge(self, distance: FloatArray) -> FloatArray:
         """Coverage of the half where `distance` (in units) is negative, with a soft edge one pixel wide."""

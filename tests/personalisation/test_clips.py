@@ -27,9 +27,9 @@ CLIPS = [
     ("clip_set", "roles"),
     [
         ("one_positive", {"positive": 1}),
-        ("negatives", {"positive": 1, "easy_negative": 4}),
-        ("synthetic_positives", {"positive": 8, "easy_negative": 4}),
-        ("look_alikes", {"positive": 8, "easy_negative": 4, "hard_negative": 4}),
+        ("negatives", {"positive": 1, "easy_negative": 2}),
+        ("synthetic_positives", {"positive": 8, "easy_negative": 2}),
+        ("look_alikes", {"positive": 8, "easy_negative": 2, "hard_negative": 6}),
     ],
 )
 def test_each_set_has_what_the_one_before_has_and_more(clip_set: str, roles: dict[str, int]) -> None:

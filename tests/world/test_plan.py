@@ -8,7 +8,7 @@ import numpy as np
 from pvchat_jax.world.actions import WALK_LEFT, WALK_RIGHT
 from pvchat_jax.world.people import IDENTITY_VALUES, Outfit, all_outfits, look_alike
 from pvchat_jax.world.plan import (
-    REFERENCE_OUTFIT_PROBABILITY,
+    MIXES,
     SPLITS,
     Subject,
     VideoPlan,
@@ -29,9 +29,10 @@ def plans(split: str, seed: int = 0, number: int = 304) -> tuple[VideoPlan, ...]
     return tuple(plan_video(seed, split, index) for index in range(number))
 
 
-def test_half_are_positive_and_negatives_are_half_alike() -> None:
-    for split in SPLITS:
-        assert collections.Counter(plan.role for plan in plans(split)) == {"positive": 152, "easy_negative": 76, "hard_negative": 76}
+def test_half_are_positive_and_of_the_others_half_are_alike_in_tests_and_more_in_training() -> None:
+    for split, strangers, alike in (("test", 76, 76), ("calibration", 76, 76), ("train", 38, 114)):
+        roles = collections.Counter(plan.role for plan in plans(split))
+        assert roles == {"positive": 152, "easy_negative": strangers, "hard_negative": alike}
 
 
 def test_subject_is_in_positives_and_nowhere_else() -> None:
@@ -48,7 +49,8 @@ def test_look_alikes_differ_in_one_and_two_attributes_in_turn_and_others_in_more
     subject = subject_identity(0)
     for split in SPLITS:
         look_alikes = [plan for plan in plans(split) if plan.role == "hard_negative"]
-        assert [len(plan.differences) for plan in look_alikes] == [1, 2] * (len(look_alikes) // 2)
+        turn = {"train": [1, 2, 1]}.get(split, [1, 2])
+        assert [len(plan.differences) for plan in look_alikes] == turn * (len(look_alikes) // len(turn))
         for plan in plans(split):
             differences = subject.differences(plan.person.identity)
             assert plan.differences == (differences if plan.role == "hard_negative" else ())
@@ -71,7 +73,7 @@ def test_look_alikes_wear_what_the_subject_wears_in_the_reference_video() -> Non
             worn = {role: [plan.person.outfit == outfit for plan in plans(split, seed) if plan.role == role] for role in ROLES}
             assert all(worn["hard_negative"])
             # The subject wears it often enough that the outfit does not mean "no".
-            assert abs(np.mean(worn["positive"]) - REFERENCE_OUTFIT_PROBABILITY) < 0.12
+            assert abs(np.mean(worn["positive"]) - MIXES[split].reference_outfit) < 0.12
             assert np.mean(worn["easy_negative"]) < 0.1
 
 

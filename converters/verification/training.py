@@ -15,6 +15,7 @@ from converters.state_dict_mapping import Entry, entries
 from converters.verification.comparison import GRADIENT, Comparison, Tolerance, compare, compare_names, not_compared
 from converters.verification.losses import ADAPTIVE
 from pvchat_jax.config.schema import TrainConfig
+from pvchat_jax.data.conversation import answer_positions
 from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.sharding import make_mesh, mesh_context
 from pvchat_jax.training.partition import split_params, trainable_groups
@@ -112,7 +113,9 @@ def replay(golden: Recording, recorded: Arrays) -> TrainingRun:
 
 def _batch(golden: Recording) -> dict[str, jax.Array]:
     rows = {"input_ids": "input_ids", "attention_mask": "attention_mask", "labels": "labels", "video_mask": "video_idx"}
-    batch = {name: jnp.asarray(golden.io[f"in/{theirs}"][:, None]) for name, theirs in rows.items()}
+    arrays = {name: golden.io[f"in/{theirs}"][:, None] for name, theirs in rows.items()}
+    arrays["answer_positions"] = answer_positions(arrays["labels"], arrays["labels"].shape[-1])
+    batch = {name: jnp.asarray(array) for name, array in arrays.items()}
     return batch | {"video": jnp.asarray(golden.clips_last("in/video"))}
 
 

@@ -9,6 +9,7 @@ with its own BOS and cut at 512 tokens, and the labels start after the second `[
 `pvchat` has one BOS at the start, encodes question and answer as plain text, and knows where the answer starts.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -93,6 +94,26 @@ def pad_row(row: TextRow, length: int) -> TextRow:
         raise UserError(f"a text row has {len(row.input_ids)} tokens but data.text_buckets ends at {length}; add a larger bucket.")
     fills = TextRow(0, False, IGNORED_LABEL, False)
     return TextRow(*(np.pad(array, (0, missing), constant_values=fill) for array, fill in zip(row, fills, strict=True)))
+
+
+def num_learnt(rows: Iterable[TextRow]) -> int:
+    """Tokens to be learnt in the row with the most of them."""
+    return max(int(np.sum(row.labels[1:] != IGNORED_LABEL)) for row in rows)
+
+
+def answer_positions(labels: np.ndarray, count: int) -> np.ndarray:
+    """Where the next token is to be learnt: int32[..., count] from labels int[..., S].
+
+    Rows that learn fewer tokens are filled up with S - 1, after which nothing is learnt.
+
+    Raises:
+      ValueError: a row learns more than `count` tokens.
+    """
+    learnt = np.append(labels[..., 1:] != IGNORED_LABEL, np.zeros((*labels.shape[:-1], 1), bool), axis=-1)
+    if np.max(learnt.sum(-1)) > count:
+        raise ValueError(f"a row learns {np.max(learnt.sum(-1))} tokens, more than {count}")
+    first = np.argsort(~learnt, axis=-1, kind="stable")[..., :count]  # positions that learn come first, in order
+    return np.where(np.take_along_axis(learnt, first, axis=-1), first, labels.shape[-1] - 1).astype(np.int32)
 
 
 def reference_pieces(*, question: str, answer: str | None, prompt_name: str, num_clips: int) -> list[str]:

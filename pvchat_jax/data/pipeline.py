@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from pvchat_jax.config.schema import DataConfig, TrainConfig
-from pvchat_jax.data.conversation import TextRow, build_training_row, pad_row
+from pvchat_jax.data.conversation import TextRow, answer_positions, build_training_row, num_learnt, pad_row
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.tokenizer import SubjectTokenizer
@@ -29,6 +29,7 @@ from pvchat_jax.errors import UserError
 PROBE_THREADS = 16
 BATCHES_READ_AHEAD = 2  # without workers; a full-size batch of 16 videos takes 230 MB
 
+_ANSWER_MULTIPLE = 8  # of A, so that datasets whose longest answers differ a little share a compiled program
 _FRAMES_STREAM = 1  # keeps the draw of frames apart from the draw of questions
 
 Batch = dict[str, np.ndarray]
@@ -156,7 +157,8 @@ def make_train_iterator(
 
     Returns:
       An iterator of {video float32[B, N, T, H, W, 3], input_ids int32[B, K, S], attention_mask bool[B, K, S],
-      labels int32[B, K, S], video_mask bool[B, K, S], present bool[B]} where B = data.batch_size / process_count;
+      labels int32[B, K, S], video_mask bool[B, K, S], answer_positions int32[B, K, A], present bool[B]} where
+      B = data.batch_size / process_count;
       `features` float16[B, N, L, D] take the place of `video` where their file is given.
       Joined in the order of the processes, the batches of one step are the same for any number of processes.
 
@@ -171,7 +173,8 @@ def make_train_iterator(
     length = _fitting_bucket(config.data, selected, rows)
     padded_rows = {question: pad_row(row, length) for question, row in rows.items()}
     order = _video_order(config.data, [record.present for record in selected])
-    load = _LoadVideo(config.data, tuple(selected), padded_rows, features)
+    num_positions = min(_ANSWER_MULTIPLE * -(-num_learnt(rows.values()) // _ANSWER_MULTIPLE), length)
+    load = _LoadVideo(config.data, tuple(selected), padded_rows, num_positions, features)
     return BatchIterator(order, load, config.data, process_index, process_count)
 
 
@@ -256,6 +259,7 @@ class _LoadVideo(grain.transforms.Map):
     data: DataConfig
     records: tuple[Record, ...] = dataclasses.field(repr=False)  # Grain names its steps by their repr, again and again
     rows: dict[Question, TextRow] = dataclasses.field(repr=False)
+    num_positions: int
     features: Path | None  # opened anew for each video: a memory map would travel to workers as a copy of the whole file
 
     def map(self, element: VideoPass) -> Batch:
@@ -267,7 +271,8 @@ class _LoadVideo(grain.transforms.Map):
         chosen = question_indices(len(record.questions), data.questions_per_video, element, data.seed)
         rows = [self.rows[record.questions[index]] for index in chosen]
         text = TextRow(*(np.stack(arrays) for arrays in zip(*rows, strict=True)))
-        return {**visual, **text._asdict(), "present": np.bool_(record.present)}
+        positions = answer_positions(text.labels, self.num_positions)
+        return {**visual, **text._asdict(), "answer_positions": positions, "present": np.bool_(record.present)}
 
 
 class BatchIterator(grain.DatasetIterator[Batch]):

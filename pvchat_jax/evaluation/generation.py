@@ -73,6 +73,7 @@ def answer_records(
     *,
     features: np.ndarray | None = None,
     threshold: float = 0.0,
+    max_new_tokens: int | None = None,
 ) -> Answered:
     """Asks the model every question of `records`.
 
@@ -84,6 +85,7 @@ def answer_records(
       console: where a progress bar with the remaining time is shown; None shows none.
       features: float[V, N, L, D] from `encode_records`, in the order of `records`; no video is read then.
       threshold: log-odds in nats that an answer needs to begin with "Yes"; see `Decoded.log_odds`, which stay as they are.
+      max_new_tokens: of each answer; by default what the longest true answer needs and some more.
     """
     set_aside: list[SetAside] = []
     answers: list[Answer] = []
@@ -93,7 +95,8 @@ def answer_records(
         return Answered(answers, set_aside, meter.activity(num_shared_heads))
     questions = [question for record in records for question in record.questions]
     prompts = {question: _row(build_prompt_row, tokenizer, config, question) for question in set(questions)}
-    budget = max(len(_answer_tokens(tokenizer, config, question, question.answer)) for question in set(questions)) + _SPARE_TOKENS
+    longest = max(len(_answer_tokens(tokenizer, config, question, question.answer)) for question in set(questions))
+    budget = max_new_tokens or longest + _SPARE_TOKENS
     length = math.ceil((max(len(row.input_ids) for row in prompts.values()) + budget) / _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
     num_questions = min(max(len(record.questions) for record in records), _MAX_QUESTIONS_PER_BATCH)
     yes_id, no_id = (int(_answer_tokens(tokenizer, config, questions[0], word)[0]) for word in ("Yes", "No"))
@@ -195,8 +198,8 @@ def make_decoder(model: Any, *, max_new_tokens: int, eos_id: int, yes_id: int, n
         def extend(state: tuple) -> tuple:
             step, ids, lengths, done, tokens, log_odds = state
             attention_mask = positions < lengths[..., None]
-            logits = model.apply({"params": params}, None, ids, attention_mask, video_mask, features=features, deterministic=True).logits
-            logits = jnp.take_along_axis(logits, (lengths - 1)[..., None, None], axis=2)[:, :, 0]  # [B, K, V]
+            chosen = {"features": features, "positions": (lengths - 1)[..., None]}
+            logits = model.apply({"params": params}, None, ids, attention_mask, video_mask, **chosen, deterministic=True).logits[:, :, 0]
             log_odds = jnp.where(step == 0, logits[..., yes_id] - logits[..., no_id], log_odds)
             logits = jnp.where(step == 0, decide(logits, log_odds > threshold, yes_id, no_id), logits)
             token = jnp.where(done, eos_id, jnp.argmax(logits, axis=-1).astype(ids.dtype))

@@ -24,6 +24,11 @@ class LanguageModel(Protocol):
         """`int[R, S] -> float[R, S, H]`, ids of added tokens included."""
         ...
 
-    def __call__(self, inputs_embeds: jax.Array, attention_mask: jax.Array, *, deterministic: bool = True) -> jax.Array:
-        """`float[R, S, H]`, `bool[R, S] -> float32[R, S, V]` logits; positions count from 0, padding is on the right."""
+    def __call__(
+        self, inputs_embeds: jax.Array, attention_mask: jax.Array, positions: jax.Array | None = None, *, deterministic: bool = True
+    ) -> jax.Array:
+        """`float[R, S, H]`, `bool[R, S] -> float32[R, S, V]` logits; positions count from 0, padding is on the right.
+
+        With `positions: int[R, P]` only the logits of these, float32[R, P, V].
+        """
         ...

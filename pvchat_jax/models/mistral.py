@@ -125,16 +125,20 @@ class Mistral(nn.Module):
         return embeddings
 
     @nn.compact
-    def __call__(self, inputs_embeds: jax.Array, attention_mask: jax.Array, *, deterministic: bool = True) -> jax.Array:
-        """`float[R, S, H]`, `bool[R, S] -> float32[R, S, V]` with the added tokens' logits last."""
+    def __call__(
+        self, inputs_embeds: jax.Array, attention_mask: jax.Array, positions: jax.Array | None = None, *, deterministic: bool = True
+    ) -> jax.Array:
+        """`float[R, S, H]`, `bool[R, S]` and maybe `int[R, P] -> float32[R, P or S, V]` with the added tokens' logits last."""
         config = self.config
         blocks = scan_blocks(MistralBlock, self.remat_policy, config.num_layers, num_broadcast=1)
         x, _ = blocks(config, deterministic, self.backend, self.dtype, name="layers")(
             inputs_embeds.astype(self.dtype), attention_mask.astype(bool)
         )
+        if positions is not None:
+            x = jnp.take_along_axis(x, positions[..., None], axis=1)  # [R, P, H]
         x = RMSNorm(config.rms_norm_eps, self.dtype, name="norm")(x)
         logits = _projection(config, "lm_head", deterministic, self.dtype)(config.vocab_size, ("embed", "vocab"))(x)
         if config.num_added_tokens:
-            added = x @ self.added_head.astype(self.dtype)  # [R, S, A]
+            added = x @ self.added_head.astype(self.dtype)  # [R, P, A]
             logits = jnp.concatenate([logits, added], axis=-1)
         return logits.astype(jnp.float32)

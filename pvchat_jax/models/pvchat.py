@@ -16,7 +16,8 @@ from pvchat_jax.models.vision import VisionEncoder
 
 
 class PVChatOutput(NamedTuple):
-    """`logits: float32[B, K, S, V]` and each ReMoH module's routing over the B * N clips."""
+    """`logits: float32[B, K, S, V]`, or at P chosen positions alone [B, K, P, V], and the routing of each ReMoH module over the
+    B * N clips."""
 
     logits: jax.Array
     routing: dict[str, Routing]
@@ -106,6 +107,7 @@ class PVChat(nn.Module):
         features: jax.Array | None = None,
         instruction_ids: jax.Array | None = None,
         instruction_mask: jax.Array | None = None,
+        positions: jax.Array | None = None,
         deterministic: bool = True,
     ) -> PVChatOutput:
         """Logits of every row.
@@ -115,6 +117,7 @@ class PVChat(nn.Module):
           input_ids, attention_mask, video_mask: [B, K, S]; visual positions hold any id.
           features: float[B, N, L, D] from `encode_video`.
           instruction_ids, instruction_mask: [B * N, Lt], optional text for the Q-Former.
+          positions: int[B, K, P], where logits are wanted; by default everywhere, which with a large vocabulary is most of the memory.
           deterministic: False draws dropout from the `dropout` stream.
         """
         if features is None:
@@ -123,8 +126,9 @@ class PVChat(nn.Module):
         visual = self.visual_tokens(queries.queries, features.shape[0])
         embeddings = self.embed_rows(visual, input_ids, video_mask)
         mask = attention_mask.reshape(-1, attention_mask.shape[-1]).astype(bool)
-        logits = self.language_model(embeddings, mask, deterministic=deterministic)
-        return PVChatOutput(logits.reshape(*input_ids.shape, -1), queries.routing)
+        flat_positions = None if positions is None else positions.reshape(-1, positions.shape[-1])
+        logits = self.language_model(embeddings, mask, flat_positions, deterministic=deterministic)
+        return PVChatOutput(logits.reshape(*input_ids.shape[:2], *logits.shape[1:]), queries.routing)
 
 
 def build_pvchat(config: PVChatConfig, dtype: Dtype = jnp.float32) -> PVChat:

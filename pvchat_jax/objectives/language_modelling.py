@@ -17,35 +17,39 @@ class TokenSums(NamedTuple):
 
 
 def count_target_tokens(labels: jax.Array) -> jax.Array:
-    """Number of tokens that `token_sums` supervises: float32[] from labels int[..., S].
+    """Number of tokens that are supervised: float32[] from labels int[..., S].
 
     The first position predicts nothing before it, so its label never counts.
     """
     return jnp.sum(labels[..., 1:] != IGNORED_LABEL, dtype=jnp.float32)
 
 
-def token_sums(logits: jax.Array, labels: jax.Array) -> TokenSums:
-    """Shifted cross-entropy summed over labels that are not -100, computed in float32.
+def next_tokens(labels: jax.Array) -> jax.Array:
+    """What each position is to predict, the label after it: int[..., S], -100 at the end."""
+    return jnp.concatenate([labels[..., 1:], jnp.full_like(labels[..., :1], IGNORED_LABEL)], axis=-1)
+
+
+def token_sums(logits: jax.Array, targets: jax.Array) -> TokenSums:
+    """Cross-entropy summed over targets that are not -100, computed in float32.
 
     Args:
-      logits: float[..., S, V]; position s predicts the token at s + 1.
-      labels: int[..., S], -100 where nothing is supervised.
+      logits: float[..., P, V].
+      targets: int[..., P], what each position is to predict (`next_tokens`, or some of them).
 
     Returns:
       Sums in nats and in tokens over all leading axes.
     """
-    logits = logits[..., :-1, :].astype(jnp.float32)
-    targets = labels[..., 1:]
+    logits = logits.astype(jnp.float32)
     supervised = targets != IGNORED_LABEL
     # A comparison instead of a gather: it leaves a vocabulary that is sharded over devices where it is.
-    is_target = jnp.arange(logits.shape[-1], dtype=targets.dtype) == targets[..., None]  # [..., S-1, V]
+    is_target = jnp.arange(logits.shape[-1], dtype=targets.dtype) == targets[..., None]  # [..., P, V]
     target_logits = jnp.sum(jnp.where(is_target, logits, 0.0), axis=-1)
     losses = jax.nn.logsumexp(logits, axis=-1) - target_logits
     correct = jnp.argmax(logits, axis=-1) == targets
     return TokenSums(
         negative_log_likelihood=jnp.sum(jnp.where(supervised, losses, 0.0)),
         correct=jnp.sum(supervised & correct, dtype=jnp.float32),
-        count=count_target_tokens(labels),
+        count=jnp.sum(supervised, dtype=jnp.float32),
     )
 
 

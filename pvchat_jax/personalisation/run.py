@@ -125,7 +125,8 @@ def calibrate_run(run: Path, records_file: Path, subject: str) -> float:
     """Chooses the threshold of a run on the existence questions of `records_file`, writes it into the run and returns it."""
     loaded = load_run(run, make_mesh(MeshConfig(data=1), jax.devices()[:1]))
     records = choose_records(load_records(records_file, subject), ("existence",), None)
-    answered = answer_records(loaded.model, loaded.params, loaded.tokenizer, loaded.config, records)
+    first_token = 1  # is yes or no, and its log-odds are all that is needed
+    answered = answer_records(loaded.model, loaded.params, loaded.tokenizer, loaded.config, records, max_new_tokens=first_token)
     threshold = choose_threshold(answered.answers)
     write_threshold(run, threshold, len(records))
     return threshold

@@ -14,12 +14,12 @@ import numpy as np
 import optax
 
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.data.conversation import IGNORED_LABEL, pad_row
+from pvchat_jax.data.conversation import IGNORED_LABEL, answer_positions, num_learnt, pad_row
 from pvchat_jax.data.pipeline import training_rows
 from pvchat_jax.data.records import Question
 from pvchat_jax.data.tokenizer import SubjectTokenizer
 from pvchat_jax.models.pvchat import PVChat
-from pvchat_jax.objectives.language_modelling import mean_loss, token_accuracy, token_sums
+from pvchat_jax.objectives.language_modelling import mean_loss, next_tokens, token_accuracy, token_sums
 from pvchat_jax.pretraining.readers import GROUPS, init_readers, person_loss, read
 from pvchat_jax.pretraining.truth import PERSON_CLASSES, PLACES, Labels
 from pvchat_jax.pretraining.vision import apply_gradients
@@ -33,10 +33,14 @@ SLOT_GROUPS = {name: GROUPS[name] for name in ("occupied", *PERSON_CLASSES)}
 
 
 class Rows(NamedTuple):
-    """Conversations of N videos with K questions each, padded to S positions: int16[N, K, S] each."""
+    """Conversations of N videos with K questions each, padded to S positions: int16[N, K, S] each.
+
+    `answer_positions` is int16[N, K, A], for the A tokens of the longest answer.
+    """
 
     input_ids: np.ndarray
     labels: np.ndarray
+    answer_positions: np.ndarray
     lengths: np.ndarray  # int16[N, K]
     video_mask: np.ndarray  # bool[S], the same in all rows
 
@@ -55,9 +59,11 @@ def tokenise(questions: Sequence[Sequence[Question]], tokenizer: SubjectTokenize
     lengths = np.array([[len(row.input_ids) for row in of_video] for of_video in rows], np.int16)
     size = -(-int(lengths.max()) // 8) * 8
     padded = [[pad_row(row, size) for row in of_video] for of_video in rows]
+    labels = np.array([[row.labels for row in of_video] for of_video in padded], np.int16)
     return Rows(
         input_ids=np.array([[row.input_ids for row in of_video] for of_video in padded], np.int16),
-        labels=np.array([[row.labels for row in of_video] for of_video in padded], np.int16),
+        labels=labels,
+        answer_positions=answer_positions(labels, num_learnt(row_of.values())).astype(np.int16),
         lengths=lengths,
         video_mask=padded[0][0].video_mask,
     )
@@ -82,18 +88,20 @@ def language_batch(
 
 
 def rows_of(rows: Rows, videos: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
-    """The chosen rows as the model takes them: int32 and bool [B, K, S] each; `order` is int[B, K]."""
+    """The chosen rows as the model takes them: int32 and bool [B, K, S] each, and the positions; `order` is int[B, K]."""
     input_ids = rows.input_ids[videos[:, None], order].astype(np.int32)
     return {
         "input_ids": input_ids,
         "labels": rows.labels[videos[:, None], order].astype(np.int32),
+        "answer_positions": rows.answer_positions[videos[:, None], order].astype(np.int32),
         "attention_mask": np.arange(input_ids.shape[-1]) < rows.lengths[videos[:, None], order][..., None],
         "video_mask": np.broadcast_to(rows.video_mask, input_ids.shape),
     }
 
 
 def answer(model: PVChat, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Logits float[B, K, S, V] and the query tokens' last hidden states float[B, Nq, Q] over one clip per video."""
+    """Logits float[B, K, A, V] before the tokens of the answers, and the query tokens' last hidden states float[B, Nq, Q] over one
+    clip per video."""
     (output, state) = model.apply(
         {"params": params},
         None,
@@ -101,16 +109,22 @@ def answer(model: PVChat, params: Params, batch: Batch) -> tuple[jax.Array, jax.
         batch["attention_mask"],
         batch["video_mask"],
         features=batch["features"].astype(jnp.float32),
+        positions=batch["answer_positions"],
         capture_intermediates=lambda module, _: module.name == "qformer",
         mutable="intermediates",
     )
     return output.logits, state["intermediates"]["qformer"]["__call__"][0].queries
 
 
+def _targets(batch: Batch) -> jax.Array:
+    """Tokens of the answers, int32[B, K, A], -100 where there are fewer."""
+    return jnp.take_along_axis(next_tokens(batch["labels"]), batch["answer_positions"], axis=-1)
+
+
 def language_loss(params: Params, batch: Batch, *, model: PVChat, auxiliary_weight: float) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Answer loss plus the weighted loss of the slots' readers, and metrics."""
     logits, queries = answer(model, {name: child for name, child in params.items() if name != "slot_readers"}, batch)
-    tokens = token_sums(logits, batch["labels"])
+    tokens = token_sums(logits, _targets(batch))
     slots = queries.reshape(queries.shape[0], len(PLACES), -1)  # [B, 3, Nq / 3 * Q]
     slot_loss, accuracies = person_loss(read(params["slot_readers"], slots, SLOT_GROUPS), batch["slots"].astype(jnp.int32))
     metrics = {"lm_loss": mean_loss(tokens), "slot_loss": slot_loss, "token_accuracy": token_accuracy(tokens)}
@@ -139,5 +153,5 @@ def exact_answers(params: Params, batch: Batch, *, model: PVChat) -> jax.Array:
     so one forward pass over the gold answer tells.
     """
     logits, _ = answer(model, params, batch)
-    targets = batch["labels"][..., 1:]
-    return jnp.all((jnp.argmax(logits[..., :-1, :], axis=-1) == targets) | (targets == IGNORED_LABEL), axis=-1)
+    targets = _targets(batch)
+    return jnp.all((jnp.argmax(logits, axis=-1) == targets) | (targets == IGNORED_LABEL), axis=-1)

@@ -15,7 +15,7 @@ import optax
 from jax.sharding import Mesh
 
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.objectives.language_modelling import TokenSums, count_target_tokens, mean_loss, token_accuracy, token_sums
+from pvchat_jax.objectives.language_modelling import TokenSums, count_target_tokens, mean_loss, next_tokens, token_accuracy, token_sums
 from pvchat_jax.objectives.routing import RoutingStatistics, routing_statistics
 from pvchat_jax.objectives.spr import SPRState
 from pvchat_jax.objectives.total import regularisation_loss, total_loss
@@ -58,7 +58,7 @@ def forward(
 
     Args:
       batch: video float[B, N, T, H, W, 3], or features float16[B, N, L, D] of it; input_ids, attention_mask, labels,
-        video_mask [B, K, S].
+        video_mask [B, K, S]; answer_positions int32[B, K, A] (data/conversation.py).
       key: of the `dropout` stream.
       model: object with `apply` as of `pvchat_jax.models.pvchat.PVChat`.
     """
@@ -69,12 +69,14 @@ def forward(
         batch["input_ids"],
         batch["attention_mask"],
         batch["video_mask"],
+        positions=batch["answer_positions"],
         deterministic=False,
         rngs={"dropout": key},
         **cached,
     )
     modules = config.model.qformer.routed_modules
-    return token_sums(output.logits, batch["labels"]), routing_statistics(output.routing, modules, config.objective.hae_slope)
+    targets = jnp.take_along_axis(next_tokens(batch["labels"]), batch["answer_positions"], axis=-1)  # [B, K, A]
+    return token_sums(output.logits, targets), routing_statistics(output.routing, modules, config.objective.hae_slope)
 
 
 def forward_with_loss(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pvchat_jax.data.conversation import TextRow, build_prompt_row, build_training_row, pad_row, reference_pieces
+from pvchat_jax.data.conversation import TextRow, answer_positions, build_prompt_row, build_training_row, pad_row, reference_pieces
 from pvchat_jax.data.tokenizer import SubjectTokenizer, load_tokenizer
 from pvchat_jax.errors import UserError
 from tests.data.tokenizer_files import write_byte_level, write_word_level
@@ -89,6 +89,14 @@ def test_reference_pieces_equal_the_recorded_strings(golden: Golden) -> None:
     question = golden.texts["qa"][0][0]
     pieces = reference_pieces(question=question, answer=None, prompt_name=golden.subject, num_clips=num_clips)
     assert pieces == golden.texts["test_segments_first_item"]
+
+
+def test_positions_of_answers_are_those_before_the_learnt_tokens() -> None:
+    labels = np.array([[-100, -100, 5, 6, -100], [-100, -100, -100, -100, 7], [3, -100, 4, -100, -100]])
+    np.testing.assert_array_equal(answer_positions(labels, 2), [[1, 2], [3, 4], [1, 4]])
+    np.testing.assert_array_equal(answer_positions(labels[None, :, None], 3)[0, 0], [[1, 2, 4]])
+    with pytest.raises(ValueError, match="learns 2 tokens, more than 1"):
+        answer_positions(labels, 1)
 
 
 @pytest.mark.parametrize(("num_clips", "tokens_per_clip"), [(1, 1), (1, 16), (3, 25), (5, 112)])

@@ -123,6 +123,7 @@ def test_batches_have_one_static_shape(records: list[Record], tile_grid: tuple[i
             "attention_mask": ((4, 2, length), "bool"),
             "labels": ((4, 2, length), "int32"),
             "video_mask": ((4, 2, length), "bool"),
+            "answer_positions": ((4, 2, 8), "int32"),
             "present": ((4,), "bool"),
         }
         assert (batch["video_mask"].sum(-1) == num_clips * TINY.qformer.num_visual_tokens).all()

@@ -70,7 +70,7 @@ class RecitingModel:
         return jnp.stack([jnp.stack([bright, dark], -1), jnp.stack([bright, 0 * dark], -1)], axis=1)
 
     def _answer(
-        self, ids: jax.Array, mask: jax.Array, video_mask: jax.Array, *, features: jax.Array, deterministic: bool
+        self, ids: jax.Array, mask: jax.Array, video_mask: jax.Array, *, features: jax.Array, positions: jax.Array, deterministic: bool
     ) -> SimpleNamespace:
         assert deterministic
         ids = jnp.where(mask & ~video_mask, ids, -1)
@@ -79,4 +79,5 @@ class RecitingModel:
         same_question = jnp.any(ids[..., None] == self._words, axis=2)  # [B, K, script]
         line = jnp.argmax(same_video[:, None] & same_question, axis=-1)  # [B, K]
         said = jnp.take_along_axis(jnp.asarray(self._answers)[line], jnp.clip(started, 0, self._answers.shape[1] - 1), axis=2)
+        said = jnp.take_along_axis(said, positions, axis=2)
         return SimpleNamespace(logits=5.0 * jax.nn.one_hot(said, VOCABULARY_SIZE))

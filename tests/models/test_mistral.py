@@ -110,6 +110,18 @@ def test_padding_is_never_attended_to() -> None:
     np.testing.assert_array_equal(_logits(CONFIG, params, ids, mask)[:, :7], _logits(CONFIG, params, changed, mask)[:, :7])
 
 
+def test_logits_at_chosen_positions_are_those_of_the_whole_row() -> None:
+    config = dataclasses.replace(CONFIG, num_added_tokens=2)
+    params = _random_params(config)
+    ids, mask = np.arange(24).reshape(2, 12), np.ones((2, 12), bool)
+    positions = np.array([[3, 11, 0], [5, 5, 6]])
+    model = Mistral(config, "none")
+    embedded = model.apply({"params": params}, ids, method="embed")
+    chosen = model.apply({"params": params}, embedded, mask, positions)
+    whole = _logits(config, params, ids, mask)
+    np.testing.assert_allclose(chosen, np.take_along_axis(np.asarray(whole), positions[..., None], axis=1), rtol=1e-5, atol=1e-6)
+
+
 @pytest.fixture(params=golden_sets.NAMES)
 def golden(request: pytest.FixtureRequest) -> golden_sets.GoldenSet:
     return golden_sets.load(request.param)

@@ -4,18 +4,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pvchat_jax.objectives.language_modelling import count_target_tokens, mean_loss, token_accuracy, token_sums
+from pvchat_jax.objectives.language_modelling import TokenSums, count_target_tokens, mean_loss, next_tokens, token_accuracy, token_sums
 
 LABELS = np.array([[[7, -100, 2, 0], [-100, -100, -100, 5]], [[-100, 1, 1, -100], [3, -100, -100, -100]]])  # [B, K, S]
 LOGITS = np.random.default_rng(0).normal(size=(2, 2, 4, 8)).astype(np.float32)
 
 
-sums_of = jax.jit(token_sums)
+@jax.jit
+def sums_of(logits: jax.Array, labels: jax.Array) -> TokenSums:
+    return token_sums(logits, next_tokens(labels))
 
 
 @jax.jit
 def loss_and_gradient(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jax.value_and_grad(lambda logits: mean_loss(token_sums(logits, labels)))(logits)
+    return jax.value_and_grad(lambda logits: mean_loss(token_sums(logits, next_tokens(labels))))(logits)
 
 
 def expected_losses() -> np.ndarray:

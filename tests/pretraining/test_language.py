@@ -88,10 +88,13 @@ def test_rows_hold_question_and_answer_around_the_video(rows: Rows, tokenizer: S
 def test_chosen_rows_are_masked_by_their_lengths(rows: Rows) -> None:
     batch = rows_of(rows, np.array([1, 0, 1]), np.array([[1, 0], [0, 1], [0, 0]]))
     size = rows.video_mask.shape[0]
-    assert {name: array.shape for name, array in batch.items()} == dict.fromkeys(batch, (3, 2, size))
+    longest = rows.answer_positions.shape[-1]
+    shapes = {name: (3, 2, longest if name == "answer_positions" else size) for name in batch}
+    assert {name: array.shape for name, array in batch.items()} == shapes
     assert {name: array.dtype.name for name, array in batch.items()} == {
         "input_ids": "int32",
         "labels": "int32",
+        "answer_positions": "int32",
         "attention_mask": "bool",
         "video_mask": "bool",
     }
@@ -129,10 +132,18 @@ class StandIn:
     """A model that predicts each next token of its input, and whose query tokens are its features."""
 
     def apply(
-        self, variables: dict, video: None, input_ids: jax.Array, *masks: jax.Array, features: jax.Array, **options: object
+        self,
+        variables: dict,
+        video: None,
+        input_ids: jax.Array,
+        *masks: jax.Array,
+        features: jax.Array,
+        positions: jax.Array,
+        **options: object,
     ) -> tuple[types.SimpleNamespace, dict]:
         assert "slot_readers" not in variables["params"]
-        logits = 30.0 * jax.nn.one_hot(jnp.roll(input_ids, -1, axis=-1), CONFIG.model.language_model.vocab_size + 1)
+        following = jnp.take_along_axis(jnp.roll(input_ids, -1, axis=-1), positions, axis=-1)
+        logits = 30.0 * jax.nn.one_hot(following, CONFIG.model.language_model.vocab_size + 1)
         return types.SimpleNamespace(logits=logits), {
             "intermediates": {"qformer": {"__call__": (types.SimpleNamespace(queries=features),)}}
         }

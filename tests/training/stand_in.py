@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pvchat_jax.config.schema import DataConfig, ObjectiveConfig, OptimizerConfig, TrainConfig
+from pvchat_jax.data.conversation import answer_positions
 from pvchat_jax.models.config import TINY
 from pvchat_jax.sharding import constrain
 
@@ -84,7 +85,7 @@ class StandIn:
             x = jnp.tanh(x @ params[blocks]["kernel"])
         return x
 
-    def _call(self, params, video, input_ids, attention_mask, video_mask, *, deterministic: bool, rngs, features=None) -> Output:
+    def _call(self, params, video, input_ids, attention_mask, video_mask, *, positions, deterministic: bool, rngs, features=None) -> Output:
         self.num_traces += 1
         features = self._encode_video(params["vision_encoder"], video) if features is None else features
         x = features.reshape(-1, *features.shape[2:])
@@ -99,7 +100,8 @@ class StandIn:
             routing[name] = self._route(module["head_router"], x)
             x = x + jnp.tanh(routing[name].mixing[..., 1:] * routing[name].gates @ module["output"]["kernel"])
         visual = x.reshape(features.shape[0], -1, WIDTH).mean(axis=1) @ params["project_up"]["kernel"]  # [B, H]
-        return Output(self._decode(params["language_model"], visual, input_ids, attention_mask, video_mask), routing)
+        logits = self._decode(params["language_model"], visual, input_ids, attention_mask, video_mask)
+        return Output(jnp.take_along_axis(logits, positions[..., None], axis=2), routing)
 
     def _route(self, params: dict[str, Any], x: jax.Array) -> Routing:
         logits = x @ params["router"]["kernel"] + params["router"]["bias"]
@@ -127,11 +129,13 @@ def make_batch(seed: int) -> dict[str, np.ndarray]:
     ids = rng.integers(0, VOCAB, shape).astype(np.int32)
     supervised = np.arange(LENGTH) >= rng.integers(1, LENGTH + 1, (*shape[:2], 1))
     brightness = rng.normal(size=(BATCH, 1, 1, 1, 1, 1))
+    labels = np.where(supervised, ids, -100).astype(np.int32)
     return {
         "video": (brightness + 0.5 * rng.normal(size=(BATCH, CLIPS, FRAMES, 2, 2, 3))).astype(np.float32),
         "input_ids": ids,
         "attention_mask": np.ones(shape, bool),
-        "labels": np.where(supervised, ids, -100).astype(np.int32),
+        "labels": labels,
+        "answer_positions": answer_positions(labels, LENGTH),
         "video_mask": np.broadcast_to(np.arange(LENGTH) < 2, shape).copy(),
         "present": np.arange(BATCH) % 2 == 0,
     }

@@ -202,11 +202,11 @@ def test_moments_lie_where_their_parameter_lies():
 class KeyProbe:
     """A model without routed modules whose loss is a function of the dropout key."""
 
-    def apply(self, variables, video, input_ids, *_, deterministic: bool, rngs) -> Output:
+    def apply(self, variables, video, input_ids, *_, positions, deterministic: bool, rngs) -> Output:
         assert not deterministic
         noise = (jax.random.key_data(rngs["dropout"]) % 1024).astype(jnp.float32) / 1024
         logits = jnp.concatenate([noise, 0.0 * variables["params"]["subject_tokens"]])
-        return Output(jnp.broadcast_to(logits, (*input_ids.shape, *logits.shape)), {})
+        return Output(jnp.broadcast_to(logits, (*positions.shape, *logits.shape)), {})
 
 
 def probe_config(seed: int) -> TrainConfig:

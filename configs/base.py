@@ -21,7 +21,7 @@ def get_config(preset: str = "tiny") -> PretrainConfig:
 def tiny() -> PretrainConfig:
     image = TrainConfig(
         stage=1,
-        num_steps=2600,
+        num_steps=3600,
         output_dir="runs/base/image",
         compute_dtype="float32",
         frozen_dtype="float32",
@@ -37,20 +37,21 @@ def tiny() -> PretrainConfig:
             text_buckets=(64, 96),
             num_workers=0,
         ),
-        optimizer=rates(1.5e-3, warmup_steps=100),
+        # No decay: the phase on video takes over where this one stops, and its own decay serves both.
+        optimizer=dataclasses.replace(rates(1.2e-3, warmup_steps=100), schedule="constant"),
         checkpoint=CheckpointConfig(every_steps=100, keep=1),
     )
     video = dataclasses.replace(
         image,
         stage=2,
-        num_steps=1000,
+        num_steps=1500,
         output_dir="runs/base/video",
         data=dataclasses.replace(image.data, num_frames=4, batch_size=32),
         optimizer=rates(1e-3, warmup_steps=50),
     )
     language = dataclasses.replace(
         video,
-        num_steps=2600,
+        num_steps=2200,
         output_dir="runs/base/language",
         data=dataclasses.replace(video.data, batch_size=24),
         optimizer=rates(2e-3, warmup_steps=100),

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 from pvchat_jax.config.flags import parse_command_line
@@ -18,11 +19,12 @@ largest batch. Needs no TPU, no weights and no records, but the compiler: pip in
 
   python -m pvchat_jax.plan --config=FILE[:PRESET] --topology=v5e:4x4 [--config.NAME=VALUE ...]
 
-  --topology=CHIP:GRID[,...]   chips to plan for: v4, v5e, v5p, v6e; several are compared
+  --topology=CHIP:GRID[,...]   chips to plan for: v4, v5e, v5p, v6e; several are compared, each compiled once
   --sweep                      compare meshes, on the smallest slices of every chip without --topology, and recommend one
   --json                       end with one line of JSON
 
-Each compilation of the full model takes minutes. A plan without --sweep compiles up to four times, to find the largest batch.
+Each compilation of the full model takes minutes. The plan of one topology compiles up to four times more, to find the largest
+batch. Rows have the first length of data.text_buckets; name another for longer ones. Exits with 0 also where nothing fits.
 """
 
 
@@ -69,26 +71,25 @@ def plan_one(config: TrainConfig, topology: Topology, as_json: bool) -> None:
         print(to_json(plan))
 
 
-def compare(config: TrainConfig, topologies: Sequence[Topology], as_json: bool) -> None:
-    """Prints a row for every mesh on every slice, and which to take."""
-    from pvchat_jax.planning.report import mesh_name, table, table_row, to_json
+def compare(config: TrainConfig, topologies: Sequence[Topology], as_json: bool, *, meshes: bool) -> None:
+    """Prints a row for every slice, with `meshes` for several meshes on each, and which to take."""
+    from pvchat_jax.planning.estimate import make_plan
+    from pvchat_jax.planning.report import table, table_row, to_json
     from pvchat_jax.planning.sweep import candidate_meshes, default_topologies, recommend, sweep
 
     topologies = topologies or default_topologies()
     heads = config.model.language_model.num_kv_heads
-    total = sum(len(candidate_meshes(topology.num_chips, heads)) for topology in topologies)
+    total = sum(len(candidate_meshes(topology.num_chips, heads)) if meshes else 1 for topology in topologies)
     say(f"up to {total} compilations; the full model takes minutes for each")
-    plans = []
-    for plan in sweep(config, topologies):
+    began, plans = time.monotonic(), []
+    for plan in sweep(config, topologies) if meshes else (make_plan(config, topology) for topology in topologies):
         plans.append(plan)
-        say(f"{len(plans)}/{total} {table_row(plan)}")
+        left = (time.monotonic() - began) / len(plans) * (total - len(plans))
+        say(f"{len(plans)}/{total}, about {left / 60:.0f} min left: {table_row(plan)}")
     print(table(plans))
     best = recommend(plans)
-    data, fsdp, tensor = best.mesh
-    print(f"recommended: {best.topology.name} with mesh {mesh_name(best)}:")
-    print(
-        f"  --config.mesh.data={data} --config.mesh.fsdp={fsdp} --config.mesh.tensor={tensor} --config.data.batch_size={best.config.data.batch_size}"
-    )
+    sizes = zip(("mesh.data", "mesh.fsdp", "mesh.tensor", "data.batch_size"), (*best.mesh, best.config.data.batch_size), strict=True)
+    print(f"recommended: {best.topology.name} with", " ".join(f"--config.{name}={size}" for name, size in sizes), flush=True)
     if as_json:
         print(to_json(best))
 
@@ -104,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         config, topologies, arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
         os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the compiler is asked directly; a TPU that is there stays free
         if arguments.sweep or len(topologies) > 1:
-            compare(config, topologies, arguments.json)
+            compare(config, topologies, arguments.json, meshes=arguments.sweep)
         else:
             plan_one(config, topologies[0], arguments.json)
 

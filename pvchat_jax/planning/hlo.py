@@ -1,7 +1,7 @@
 """What a compiled program moves, read from its HLO text: bytes through a chip's memory and over the links between chips.
 
-Loops count as often as they turn, which the compiler writes down (`known_trip_count`); a loop without that counts once, so that
-the numbers stay lower bounds.
+Loops count as often as they turn: those over layers compare a counter that begins at 0 with a constant. A loop without such a
+constant counts once, so that the numbers stay lower bounds.
 """
 
 import math
@@ -9,41 +9,19 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_ITEM_BYTES = {
-    "pred": 1,
-    "s8": 1,
-    "u8": 1,
-    "bf16": 2,
-    "f16": 2,
-    "s16": 2,
-    "u16": 2,
-    "f32": 4,
-    "s32": 4,
-    "u32": 4,
-    "f64": 8,
-    "s64": 8,
-    "u64": 8,
-}
+_ITEM_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4, "s64": 8, "u64": 8}
 _COLLECTIVES = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-_NO_TRAFFIC = (
-    "parameter",
-    "constant",
-    "tuple",
-    "get-tuple-element",
-    "bitcast",
-    "while",
-    "conditional",
-    "call",
-    "after-all",
-    "partition-id",
-)
+_NO_TRAFFIC = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all")
 
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{$")
 _INSTRUCTION = re.compile(r"^\s+(ROOT )?%?([\w.\-]+) = (.*?) ([a-z][a-z0-9\-]*)\((.*)$")
 _ARRAY = re.compile(r"\b([a-z][a-z0-9]*)\[([\d,]*)\](\{[^}]*\})?")
-_CALLED = re.compile(r"\b(?:calls|to_apply|body|condition|branch_computations)=\{?((?:%?[\w.\-]+(?:, )?)+)\}?")
-_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
-_GROUPS = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]*)\})")
+_CALLED = re.compile(r"\b(?:calls|to_apply|body)=%?([\w.\-]+)")
+_CONDITION = re.compile(r"\bcondition=%?([\w.\-]+)")
+_BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
+_GROUP_SIZES = re.compile(r"replica_groups=\[\d+,(\d+)\]")
+_GROUP_LISTS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
+_GROUP_AXES = re.compile(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}")
 
 
 class Movement(NamedTuple):
@@ -74,11 +52,8 @@ class _Instruction(NamedTuple):
 
     @property
     def called(self) -> list[str]:
-        return [name.strip().lstrip("%") for match in _CALLED.finditer(self.rest) for name in match[1].split(",")]
-
-    @property
-    def operands(self) -> list[str]:
-        return re.findall(r"%([\w.\-]+)", self.rest.split(")", 1)[0])
+        branches = [name.strip().lstrip("%") for match in _BRANCHES.finditer(self.rest) for name in match[1].split(",")]
+        return _CALLED.findall(self.rest) + branches
 
 
 def read_movement(text: str) -> Movement:
@@ -119,11 +94,30 @@ def _runs(computations: dict[str, list[_Instruction]], name: str, times: int, in
     """(computation, how often it runs, whether its results lie in memory) of everything that is called from `name`."""
     yield name, times, in_memory
     for instruction in computations[name]:
-        trips = _TRIPS.search(instruction.rest) if instruction.opcode == "while" else None
+        trips = _trips(computations, instruction) if instruction.opcode == "while" else 1
         stays = in_memory and instruction.opcode in ("while", "conditional", "call")
         for called in instruction.called:
             if called in computations:
-                yield from _runs(computations, called, times * int(trips[1]) if trips else times, stays)
+                yield from _runs(computations, called, times * trips, stays)
+
+
+def _trips(computations: dict[str, list[_Instruction]], loop: _Instruction) -> int:
+    condition = _CONDITION.search(loop.rest)
+    inside = computations.get(condition[1], []) if condition else []
+    constants = [int(match[1]) for each in inside if each.opcode == "constant" and (match := re.match(r"(\d+)\)", each.rest))]
+    return max(constants, default=1)
+
+
+def _group_size(instruction: _Instruction) -> int:
+    """Chips that take part in a collective together, from any of the forms in which groups are written."""
+    if match := _GROUP_SIZES.search(instruction.rest):
+        return int(match[1])
+    if match := _GROUP_LISTS.search(instruction.rest):
+        return len(match[1].split(","))
+    if match := _GROUP_AXES.search(instruction.rest):
+        sizes = dict(re.findall(r"'([^']+)'=(\d+)", match[1]))
+        return math.prod(int(sizes[axis]) for axis in re.findall(r"'([^']+)'", match[2]))
+    return 1
 
 
 def _array_bytes(shape: str, *, everywhere: bool = False) -> list[int]:
@@ -136,8 +130,7 @@ def _array_bytes(shape: str, *, everywhere: bool = False) -> list[int]:
 
 
 def _received_bytes(instruction: _Instruction) -> float:
-    groups = _GROUPS.search(instruction.rest)
-    size = 1 if groups is None else int(groups[1] or len(groups[2].split(",")))
+    size = _group_size(instruction)
     arrays = _array_bytes(instruction.shape, everywhere=True)
     if instruction.opcode in ("all-gather-start", "collective-permute-start"):  # its shape names what goes in and what comes out
         arrays = arrays[1:2] if instruction.kind == "collective-permute" else arrays[len(arrays) // 2 :]

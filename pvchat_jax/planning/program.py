@@ -142,7 +142,7 @@ def _memory_error() -> Iterator[None]:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise DoesNotFit(_first_line(error)) from error
+        raise DoesNotFit(str(error)) from error
 
 
 def _first_line(error: Exception) -> str:

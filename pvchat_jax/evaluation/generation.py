@@ -1,7 +1,7 @@
 """Greedy answers to the questions of a set of records.
 
-A video is encoded once for all its questions. Each new token recomputes the whole row, without a cache:
-one fixed shape, one compilation, and the same forward pass as in training.
+A video is encoded once for all its questions, and so is what they have in common. Each new token recomputes the whole row, without
+a cache: one fixed shape, one compilation, and the same forward pass as in training.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.data.conversation import TextRow, build_prompt_row, build_training_row
+from pvchat_jax.data.conversation import TextRow, build_prompt_row, build_training_row, common_prefix_length
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.tokenizer import SubjectTokenizer
@@ -100,6 +100,7 @@ def answer_records(
     length = math.ceil((max(len(row.input_ids) for row in prompts.values()) + budget) / _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
     num_questions = min(max(len(record.questions) for record in records), _MAX_QUESTIONS_PER_BATCH)
     yes_id, no_id = (int(_answer_tokens(tokenizer, config, questions[0], word)[0]) for word in ("Yes", "No"))
+    model = model.clone(prefix_length=common_prefix_length(prompts.values()))
     encode = make_encoder(model)
     measure = make_gate_meter(model)
     decode = make_decoder(model, max_new_tokens=budget, eos_id=tokenizer.eos_id, yes_id=yes_id, no_id=no_id)

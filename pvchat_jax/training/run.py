@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pvchat_jax.config.run_directory import CHECKPOINTS, check_output_dir, write_config
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.data.pipeline import make_train_iterator, probe_videos, select_records, text_length
+from pvchat_jax.data.pipeline import TextShape, make_train_iterator, probe_videos, select_records, text_shape
 from pvchat_jax.data.records import Record, load_records
 from pvchat_jax.data.tokenizer import SubjectTokenizer, load_tokenizer
 from pvchat_jax.errors import UserError
@@ -39,7 +39,7 @@ class TrainingData(NamedTuple):
     records: list[Record]
     set_aside: Sequence[tuple[Record, str]]
     tokenizer: SubjectTokenizer
-    text_length: int
+    text_shape: TextShape
 
 
 def train_run(config: TrainConfig) -> Path:
@@ -58,7 +58,7 @@ def train_run(config: TrainConfig) -> Path:
     say("reading the records and preparing the model")
     data = load_data(config)
     mesh = make_mesh(config.mesh)
-    model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
+    model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype), prefix_length=data.text_shape.prefix_length)
     step_fn = make_train_step(model, config, mesh)
     process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     output = Path(config.output_dir)
@@ -69,7 +69,7 @@ def train_run(config: TrainConfig) -> Path:
     must_match = {"batch size": config.data.batch_size, "number of hosts": jax.process_count(), "records": describe_records(config, data)}
     start = initialise(config, model, mesh, checkpoints, iterator, must_match)
     done = int(start.state.step)
-    print_start(console, config, mesh, start, data.records, data.set_aside, data.text_length)
+    print_start(console, config, mesh, start, data.records, data.set_aside, data.text_shape)
     meta = {"must_match": must_match, "init_from_steps": start.init_from_steps, "versions": package_versions()}
     if is_first:
         write_config(config)
@@ -106,7 +106,7 @@ def load_data(config: TrainConfig) -> TrainingData:
     if not good:
         raise UserError(f"none of the {len(bad)} videos of {config.data.train} can be read; the first: {bad[0][1]}")
     records = select_records(config.data, good)
-    return TrainingData(records, bad, tokenizer, text_length(config, records, tokenizer))
+    return TrainingData(records, bad, tokenizer, text_shape(config, records, tokenizer))
 
 
 def describe_records(config: TrainConfig, data: TrainingData) -> str:

@@ -56,6 +56,9 @@ class RecitingModel:
         self._answers = np.array([[*answer, *[eos_id] * (longest - len(answer))] for answer in script.values()], np.int32)
         self._asked_id = asked_id
 
+    def clone(self, **changes: Any) -> "RecitingModel":
+        return self
+
     def apply(self, variables: Any, video: Any, *rows: Any, method: str = "__call__", **keywords: Any) -> Any:
         self.traces[method] += 1
         if method == "query":

@@ -130,6 +130,20 @@ class PVChat(nn.Module):
             features = self.encode_video(video)
         queries = self.query(features, instruction_ids, instruction_mask, deterministic=deterministic)
         visual = self.visual_tokens(queries.queries, features.shape[0])
+        logits = self.row_logits(visual, input_ids, attention_mask, video_mask, positions, deterministic=deterministic)
+        return PVChatOutput(logits, queries.routing)
+
+    def row_logits(
+        self,
+        visual: jax.Array,
+        input_ids: jax.Array,
+        attention_mask: jax.Array,
+        video_mask: jax.Array,
+        positions: jax.Array | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> jax.Array:
+        """The language model's part of `__call__`, from `visual_tokens` on: float32[B, K, A or S, V]."""
         start, prefix = self.prefix_length, None
         if start:
             prefix = self.embed_rows(visual, input_ids[:, :1, :start], video_mask[:, :1, :start])
@@ -139,7 +153,7 @@ class PVChat(nn.Module):
         mask = _rows(attention_mask[..., start:]).astype(bool)
         chosen = None if positions is None else _rows(positions - start)
         logits = self.language_model(embeddings, mask, chosen, prefix=prefix, deterministic=deterministic)
-        return PVChatOutput(logits.reshape(*input_ids.shape[:2], *logits.shape[1:]), queries.routing)
+        return logits.reshape(*input_ids.shape[:2], *logits.shape[1:])
 
 
 def _rows(array: jax.Array) -> jax.Array:

@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 from flax.core import meta
 
-from converters.key_forms import Conversion, Shape, excuse, table_key
+from converters.key_forms import DERIVED, Conversion, Shape, excuse, table_key
 from converters.state_dict_mapping import Entry, entries
 from converters.tensor_files import FLOATS, StoredTensor
 from pvchat_jax.errors import UserError
@@ -66,7 +66,7 @@ class Plan:
       leaves: parameters to write.
       initialised: paths of parameters that are left for training to initialise.
       excused: why a key of the files is not used.
-      changed: what happens to the tensors that change their shape, by key.
+      changed: what happens to the tensors that change their shape, or are made of another one, by the table's key.
     """
 
     config: PVChatConfig
@@ -105,6 +105,8 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
             unknown.append(tensor.key)
     allowed = tensor_shapes(wanted, shapes)
     _check_tensors(sources, wanted, allowed, config)
+    if COMBINED not in parts:
+        sources |= _derived(sources, known)
     leaves, initialised, missing = [], [entry.path for entry in others], []
     for entry in wanted:
         lacking = _lacking(entry, sources)
@@ -123,9 +125,7 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
             "and that --part names what they hold."
         )
     changed = {
-        source.tensor.key: source.conversion.note
-        for name, source in sources.items()
-        if source.conversion and source.tensor.shape not in allowed[name]
+        name: source.conversion.note for name, source in sources.items() if source.conversion and source.tensor.shape not in allowed[name]
     }
     return Plan(config, tuple(leaves), tuple(initialised), excused, changed)
 
@@ -157,6 +157,15 @@ def tensor_shapes(table: Iterable[Entry], shapes: Mapping[str, Shape]) -> dict[s
 
 def _part_of(path: str) -> str:
     return PARTS.get(path.split("/")[0], QFORMER)
+
+
+def _derived(sources: Mapping[str, Source], known: Collection[str]) -> dict[str, Source]:
+    """Sources of the tensors that no file has and another tensor gives."""
+    return {
+        name: Source(sources[origin].tensor, conversion)
+        for name, (origin, conversion) in DERIVED.items()
+        if name in known and name not in sources and origin in sources
+    }
 
 
 def _lacking(entry: Entry, sources: Mapping[str, Source]) -> list[str]:

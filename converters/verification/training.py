@@ -169,8 +169,8 @@ def _compare(golden: Recording, recorded: Arrays, run: TrainingRun) -> Iterator[
 def _differing_change(golden: Recording, recorded: Arrays, run: TrainingRun) -> float:
     """Norm of ours - recorded over all final parameters, as a share of the norm of what training changed."""
     start = _by_key(golden.params, entries(golden.config))
-    keys = [key for key in run.final if f"final/{key}" in recorded and not _is_true_zero(key)]
-    final = {key: recorded[f"final/{key}"] for key in keys}
+    final = {key: recorded[f"final/{key}"] for key in run.final if f"final/{key}" in recorded and not _is_true_zero(key)}
+    keys = [key for key in final if final[key].shape == run.final[key].shape]  # the others differ on their own
     apart = sum(np.sum(np.square(run.final[key] - final[key], dtype=np.float64)) for key in keys)
     change = sum(np.sum(np.square(final[key] - start[key], dtype=np.float64)) for key in keys)
     return float(np.sqrt(apart / change)) if change else 0.0

@@ -147,6 +147,14 @@ def test_regularisers_of_other_constants(recorded: tuple[Path, Recording]) -> No
     assert {one.stage for one in comparisons} == expected.keys()
 
 
+def test_losses_of_the_original_from_what_it_recorded() -> None:
+    golden = golden_sets.load("A")
+    stages = {name.removeprefix("vid/"): array for name, array in golden.io.items() if name.startswith("vid/")}
+    comparisons = {one.stage: one for one in compare_losses(golden, {"vid": stages})}
+    assert_agree(list(comparisons.values()))
+    assert {f"{call}/{loss}" for call in ("vid", "vid2") for loss in ("lm_loss", "lb_loss", "total_loss")} < comparisons.keys()
+
+
 def test_exit_status_and_report(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = directory.parent / "reports" / "report.json"
     assert verify.main([*_arguments(directory), "--report", str(report)]) == 0
@@ -164,8 +172,27 @@ def test_exit_status_and_report(directory: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("in/video", lambda array: array[..., :-1], r"has the shape .* \(B = 2, N = 1, T = 2, 3, 24, 24\)"),
+        ("in/video", lambda array: array[:, 0], "in/video of the set odd has the shape"),
+        ("in/attention_mask", lambda array: array[:, 1:], r"in/attention_mask .* \(B = 2, S = 13\)"),
+        ("in/instr_input_ids", lambda array: array[:1], r"\(B \* N = 2, L\)"),
+        ("in/input_ids", lambda array: array.astype(np.float32), "holds float32 and no integers"),
+        ("in/video_idx", np.zeros_like, r"marks \[0, 0\] places in its rows, where 1 clips have 5 tokens"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused_by_name(recorded: tuple[Path, Recording], name: str, change: Callable, message: str) -> None:
+    recording = recorded[1]
+    changed = dataclasses.replace(recording, io={**recording.io, name: change(recording.io[name])})
+    with pytest.raises(UserError, match=message):
+        next(compare_recording(changed))
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (lambda folder: [*_arguments(folder), "--report", str(folder)], "is a folder"),
         (lambda folder: ["--goldens", str(folder), "--name", "B"], "there are: odd"),
         (lambda folder: [*_arguments(folder), "--train"], "odd_train.npz does not exist"),
         (lambda folder: ["--checkpoint", str(folder / "none"), "--io", str(folder / "odd_io.npz")], "there is nothing at"),
@@ -217,6 +244,7 @@ def test_values_that_are_not_finite_never_agree() -> None:
     bad = np.array([1, np.nan, 1])
     assert compare("a", bad, good).verdict == compare("a", good, bad).verdict == compare("a", bad, bad).verdict == DIFFERS
     assert compare("a", np.array([np.inf, 1, 1]), good).verdict == DIFFERS
+    assert compare("a", good, np.array(["x", "y", "z"])).note == "recorded as <U1"
 
 
 @pytest.mark.parametrize(

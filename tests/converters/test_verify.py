@@ -21,6 +21,7 @@ from converters.verification.comparison import AGREES, DIFFERS, NOT_COMPARED, To
 from converters.verification.losses import compare_losses
 from converters.verification.recording import compare_recording
 from converters.verification.report import first_difference, summarised
+from converters.verification.training import TrainingRun, compare_training
 from pvchat_jax.errors import UserError
 from tests import golden_sets
 from tests.converters import synthetic_sets
@@ -155,6 +156,26 @@ def test_losses_of_the_original_from_what_it_recorded() -> None:
     assert {f"{call}/{loss}" for call in ("vid", "vid2") for loss in ("lm_loss", "lb_loss", "total_loss")} < comparisons.keys()
 
 
+def test_a_parameter_that_no_step_moves_counts_as_trained_nowhere() -> None:
+    golden = golden_sets.load("A")
+    recorded = recordings.load_training(golden_sets.GOLDENS, "A")
+    norms = dict(zip(recorded["grad_names"].tolist(), recorded["grad_norms"], strict=True))
+    run = TrainingRun(
+        losses={name: recorded[name].tolist() for name in ("total_loss", "lm_loss", "lb_loss")},
+        coefficients=recorded["aux_lambda_after"],
+        hae_weights=recorded["aux_alignment_weight"],
+        first_gradients={key: recorded.get(f"grad/{key}", np.array([norm])) for key, norm in norms.items()},
+        final={key: recorded[f"final/{key}"] for key in recorded["final_names"].tolist()},
+        first_lm_loss=float(recorded["lm_loss"][0]),
+    )
+    bias = golden.state_dict["project_up.bias"]
+    for final, verdict in ((bias, AGREES), (bias + 1, DIFFERS)):
+        changed = dataclasses.replace(run, final={**run.final, "project_up.bias": final})
+        comparisons = {one.stage: one for one in compare_training(golden, recorded, changed)}
+        assert comparisons.pop("train/final_names").verdict == verdict
+        assert_agree(list(comparisons.values()))
+
+
 def test_exit_status_and_report(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = directory.parent / "reports" / "report.json"
     assert verify.main([*_arguments(directory), "--report", str(report)]) == 0
@@ -182,9 +203,10 @@ def test_exit_status_and_report(directory: Path, capsys: pytest.CaptureFixture[s
         ("in/video_idx", np.zeros_like, r"marks \[0, 0\] places in its rows, where 1 clips have 5 tokens"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused_by_name(recorded: tuple[Path, Recording], name: str, change: Callable, message: str) -> None:
-    recording = recorded[1]
-    changed = dataclasses.replace(recording, io={**recording.io, name: change(recording.io[name])})
+def test_inputs_that_do_not_fit_are_refused_by_name(name: str, change: Callable, message: str) -> None:
+    config = recordings.model_config(synthetic_sets.INFO)
+    inputs = synthetic_sets.make_inputs(config)
+    changed = Recording(synthetic_sets.NAME, synthetic_sets.INFO, config, {}, inputs | {name: change(inputs[name])})
     with pytest.raises(UserError, match=message):
         next(compare_recording(changed))
 

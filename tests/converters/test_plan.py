@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from converters.key_forms import halves_from_neighbours, table_key
 from converters.plan import COMBINED, Plan, make_plan, parameter_shapes, tensor_shapes
@@ -103,6 +102,7 @@ def test_a_file_of_the_video_encoder(prefix: str) -> None:
 
 @pytest.mark.parametrize("frames", [2, 8])
 def test_a_position_table_of_other_frames_is_interpolated_as_in_the_original(frames: int) -> None:
+    torch = pytest.importorskip("torch")
     state_dict = vision_file()
     grid, width = GOLDEN.config.vision.grid_size, GOLDEN.config.vision.width
     table = np.random.default_rng(0).normal(size=(1, 1 + frames * grid**2, width)).astype(np.float32)
@@ -170,6 +170,7 @@ def test_one_part_of_the_combined_checkpoint() -> None:
 
 def mistral_file(own_names: bool) -> StateDict:
     """The golden's Mistral as transformers names it (checked against transformers), or as Mistral does."""
+    torch = pytest.importorskip("torch")
     from transformers import MistralConfig, MistralForCausalLM
 
     size = GOLDEN.config.language_model

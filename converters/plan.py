@@ -25,6 +25,7 @@ PARTS = {"vision_encoder": "vision", "language_model": "language_model"}
 _NOT_IN_EVERY_QFORMER = re.compile(
     r"extra_query_tokens|vision_norm/.*|project_up/.*|qformer/embeddings/(word|position)|qformer/layer_\d+/text_ffn/.*"
 )
+_SIZES = "--preset of from_torch or --config of verify"
 MAX_WRONG = 5
 MAX_OF_A_KIND = 3
 
@@ -121,8 +122,8 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
     if missing or unknown:
         raise UserError(
             f"the files do not fit the model '{config.name}': {len(missing)} tensors are missing{_listed(missing)} and "
-            f"{len(unknown)} are of no known use{_listed(unknown)}; check that the files are complete, that --preset has their sizes, "
-            "and that --part names what they hold."
+            f"{len(unknown)} are of no known use{_listed(unknown)}; check that the files are complete, that {_SIZES} has theirs, "
+            "and that --part of from_torch names what they hold."
         )
     changed = {
         name: source.conversion.note for name, source in sources.items() if source.conversion and source.tensor.shape not in allowed[name]
@@ -192,7 +193,7 @@ def _check_tensors(
     if wrong:
         more = f", and {len(wrong) - MAX_WRONG} more" if len(wrong) > MAX_WRONG else ""
         raise UserError(
-            f"tensors do not fit the model '{config.name}': {'; '.join(wrong[:MAX_WRONG])}{more}; choose the --preset they are of."
+            f"tensors do not fit the model '{config.name}': {'; '.join(wrong[:MAX_WRONG])}{more}; give their sizes with {_SIZES}."
         )
 
 

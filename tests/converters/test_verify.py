@@ -95,6 +95,12 @@ def test_a_changed_weight_is_found_where_it_acts(directory: Path, key: str, stag
     assert first_difference(_compare(directory).values()).stage == stage
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", golden_sets.NAMES)
+def test_every_stage_that_the_original_recorded(name: str) -> None:
+    assert verify.main(["--goldens", str(golden_sets.PATHS[name].parent), "--name", name]) == 0
+
+
 def test_a_changed_block_differs_alone() -> None:
     """On the goldens, which record each block: the next one is fed with what was recorded."""
     golden = golden_sets.load("A")

@@ -29,7 +29,7 @@ def start(given: list[str], count: int, devices: int = 1, module: str = STAND_IN
     ]
 
 
-def finish(processes: list[subprocess.Popen[str]], timeout: float = 120) -> list[tuple[int, str, str]]:
+def finish(processes: list[subprocess.Popen[str]], timeout: float = 600) -> list[tuple[int, str, str]]:
     """Status, output and errors of each."""
     try:
         shown = [process.communicate(timeout=timeout) for process in processes]

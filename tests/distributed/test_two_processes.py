@@ -11,6 +11,9 @@ from tests.distributed.processes import finish, losses, start
 from tests.training.stand_in_run import OVERRIDES, write_records
 
 STEPS = 6
+ENDLESS = 100_000
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +58,44 @@ def test_two_processes_train_as_one_and_only_the_first_reports(records, alone, t
     assert [status for status, *_ in again] == [0, 0], again
     assert "continuing from step 3" in again[0][1]
     assert losses(output) == pytest.approx(alone, rel=1e-5)
+
+
+def wait_for_step(process, number: int) -> str:
+    """Reads what `process` shows up to that step, and returns it."""
+    shown = ""
+    while not re.search(rf"^step {number}/", shown, re.MULTILINE):
+        line = process.stdout.readline()
+        assert line, process.communicate()
+        shown += line
+    return shown
+
+
+def test_a_lost_process_ends_the_others_within_a_minute_and_a_restart_continues(records, tmp_path):
+    given = arguments(records, tmp_path / "run", num_steps=ENDLESS)
+    for victim, before in ((1, 0), (0, 6)):
+        processes = start(given, 2)
+        shown = wait_for_step(processes[0], before + 8)
+        assert ("continuing from step" in shown) == bool(before)
+        processes[victim].kill()
+        killed_at = time.monotonic()
+        status, _, errors = finish(processes)[1 - victim]
+        took = time.monotonic() - killed_at
+        print(f"process {1 - victim} ended {took:.1f} s after process {victim} was killed")
+        assert took < 60
+        assert status == 1, errors
+        sentence = errors.splitlines()[-1]
+        assert sentence.startswith("error: ") and "start all of them again to continue from the last checkpoint" in sentence, errors
+
+
+def test_sigterm_to_one_saves_and_stops_all_at_the_same_step(records, tmp_path):
+    given = arguments(records, tmp_path / "run", num_steps=ENDLESS, **{"checkpoint.every_steps": ENDLESS})
+    processes = start(given, 2)
+    wait_for_step(processes[0], 2)
+    processes[1].send_signal(signal.SIGTERM)
+    ended = finish(processes)
+    assert [status for status, *_ in ended] == [128 + signal.SIGTERM] * 2, ended
+    steps = [
+        re.search(r"stopped by SIGTERM at step (\d+); continue with: python -m pvchat_jax.train", errors).group(1) for *_, errors in ended
+    ]
+    assert steps[0] == steps[1]
+    assert (tmp_path / "run/checkpoints" / steps[0]).is_dir()

@@ -87,6 +87,7 @@ require accelerator '[-a-z0-9]+'
 quote() { # as a YAML string in double quotes, which are those of JSON
   local text=${1//\\/\\\\}
   text=${text//\"/\\\"}
+  text=${text//\$/\$\$} # Kubernetes puts variables in place of $(NAME)
   [[ $text != *[[:cntrl:]]* ]] || fail "an argument of the command has a control character; leave it out."
   printf '"%s"' "$text"
 }

@@ -38,7 +38,7 @@ def joined(launch: Launch) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        _leave(_explain(error))
+        _leave(error)
     else:
         jax.distributed.shutdown()
 
@@ -80,25 +80,21 @@ def _explain_abort(place: str) -> None:
     libc.signal(signal.SIGABRT, _abort_handler)
 
 
-def _explain(error: BaseException) -> int:
-    """Prints what Python would have printed, or a sentence where a lost process is behind it; returns the exit status."""
-    if isinstance(error, SystemExit):
-        if isinstance(error.code, str):
-            print(error.code, file=sys.stderr)
-        return error.code if isinstance(error.code, int) else int(bool(error.code))
-    if isinstance(error, jax.errors.JaxRuntimeError | ValueError) and _LOST.search(str(error)):
+def _leave(error: BaseException) -> NoReturn:
+    """Ends the process as Python would for `error`, but without the rest of its clean-up, which might wait for the others."""
+    lost = isinstance(error, jax.errors.JaxRuntimeError) and _LOST.search(str(error))
+    status = 1
+    if lost:
         print(f"error: the processes can no longer exchange data ({_first_line(error)}); {_HOW_TO_GO_ON}.", file=sys.stderr)
-        return 1
-    traceback.print_exception(error)
-    return 1
-
-
-def _leave(status: int) -> NoReturn:
-    """Ends the process without the rest of the clean-up, which might wait for the others."""
+    elif isinstance(error, SystemExit) and (error.code is None or isinstance(error.code, int)):
+        status = error.code or 0
+    else:
+        traceback.print_exception(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    with contextlib.suppress(Exception):
-        jax.distributed.shutdown()
+    if not lost:
+        with contextlib.suppress(Exception):
+            jax.distributed.shutdown()
     os._exit(status)
 
 

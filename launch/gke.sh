@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A JobSet on GKE, with TPUs or GPUs.
 set -euo pipefail
+shopt -s inherit_errexit
 
 usage() {
   cat <<'TEXT'
@@ -102,8 +103,9 @@ render() {
   printf '%s\n' "${text//"{command}"/"[$arguments]"}"
 }
 
+manifest=$(render "$@")
 if $dry_run; then
-  render "$@"
+  printf '%s\n' "$manifest"
 else
-  render "$@" | kubectl apply --filename=-
+  kubectl apply --filename=- <<<"$manifest"
 fi

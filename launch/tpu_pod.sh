@@ -78,14 +78,13 @@ create() {
 }
 
 install() {
-  local archive
+  local archive pip=".venv/bin/pip install -q -c constraints.txt -e '.[tpu]'"
   archive=$(mktemp -d)
   # shellcheck disable=SC2064  # the folder of now is meant
   trap "rm -rf '$archive'" EXIT
   do_it git archive --format=tar.gz --output="$archive/pvchat_jax.tar.gz" HEAD
   do_it "${tpu[@]}" scp "$archive/pvchat_jax.tar.gz" "$name:" "${place[@]}" --worker=all
-  on_hosts all "mkdir -p pvchat_jax && tar -xzf pvchat_jax.tar.gz -C pvchat_jax && cd pvchat_jax && python3 -m venv .venv &&
-    .venv/bin/pip install -q -c constraints.txt -e '.[tpu]'"
+  on_hosts all "mkdir -p pvchat_jax && tar -xzf pvchat_jax.tar.gz -C pvchat_jax && cd pvchat_jax && python3 -m venv .venv && $pip"
 }
 
 run() {

@@ -51,7 +51,7 @@ def test_two_processes_train_as_one_and_only_the_first_reports(records, alone, t
     assert first[0] == second[0] == 0, first[2] + second[2]
     assert "process 0 of 2, started by settings in the environment; meeting the others at 127.0.0.1:" in first[1]
     assert "data 2, fsdp 1" in first[1] and "step 3/3" in first[1]
-    assert re.fullmatch(r"process 1 of 2, started by .*\n", second[1])
+    assert second[1].startswith("process 1 of 2, started by") and "step" not in second[1] and "records" not in second[1]
     assert sorted(path.name for path in output.iterdir()) == ["checkpoints", "config.json", "metrics.jsonl", "tensorboard"]
     assert len(list((output / "tensorboard").iterdir())) == 1
     again = finish(start(arguments(records, output), 2))

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pvchat_jax.config.schema import DataConfig, TrainConfig
 from pvchat_jax.data import pipeline
@@ -293,17 +291,6 @@ def test_processes_share_the_batches_of_one(records: list[Record], process_count
     for _ in range(4):
         parts = [next(share) for share in shares]
         assert_same(next(whole), {key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
-
-
-@given(process_count=st.integers(1, 64), local_size=st.integers(1, 8), start=st.integers(0, 1000), steps=st.integers(1, 5))
-def test_shares_are_disjoint_and_complete_at_any_process_count(process_count: int, local_size: int, start: int, steps: int) -> None:
-    batch_size = process_count * local_size
-    total = start + steps * batch_size + batch_size - 1  # the rest is less than a batch
-    shares = [pipeline._ProcessShare(start, batch_size, index, process_count, total) for index in range(process_count)]
-    assert [len(share) for share in shares] == [steps * local_size] * process_count
-    for step in range(steps):
-        taken = [share[step * local_size + position][1] for share in shares for position in range(local_size)]
-        assert taken == list(range(start + step * batch_size, start + (step + 1) * batch_size))
 
 
 def test_a_batch_that_does_not_divide_is_refused(records: list[Record]) -> None:

@@ -18,6 +18,7 @@ from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.data.pipeline import TextShape, make_train_iterator, probe_videos, select_records, text_shape
 from pvchat_jax.data.records import Record, load_records
 from pvchat_jax.data.tokenizer import SubjectTokenizer, load_tokenizer
+from pvchat_jax.distributed.membership import require_same_everywhere
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.sharding import make_mesh
@@ -57,6 +58,8 @@ def train_run(config: TrainConfig) -> Path:
     check_cacheable(config)
     say("reading the records and preparing the model")
     data = load_data(config)
+    described = describe_records(config, data)
+    require_same_everywhere(f"the usable records of {config.data.train}", described)
     mesh = make_mesh(config.mesh)
     model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype), prefix_length=data.text_shape.prefix_length)
     step_fn = make_train_step(model, config, mesh)
@@ -66,7 +69,7 @@ def train_run(config: TrainConfig) -> Path:
     iterator = make_train_iterator(config, data.records, data.tokenizer, **process, features=features)
 
     checkpoints = Checkpoints(output / CHECKPOINTS, keep=config.checkpoint.keep, report=say)
-    must_match = {"batch size": config.data.batch_size, "number of hosts": jax.process_count(), "records": describe_records(config, data)}
+    must_match = {"batch size": config.data.batch_size, "number of hosts": jax.process_count(), "records": described}
     start = initialise(config, model, mesh, checkpoints, iterator, must_match)
     done = int(start.state.step)
     print_start(console, config, mesh, start, data.records, data.set_aside, data.text_shape)

@@ -11,12 +11,13 @@ BIN := $(VENV)/bin
 SOURCES := pvchat_jax configs converters tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow lint format clean
+.PHONY: help quickstart test test-slow test-slurm lint format clean
 
 help:
 	@echo 'make quickstart   install what is needed and run the whole path on a small example'
 	@echo 'make test         install the developer tools as well and run the fast tests on the CPU'
 	@echo 'make test-slow    the tests that take minutes'
+	@echo 'make test-slurm   two tasks of a real Slurm on this machine; needs root, slurm-wlm and munge'
 	@echo 'make lint         check style and formatting'
 	@echo 'make format       reformat the code and apply safe fixes'
 	@echo 'make clean        remove $(VENV) and the caches of the tools'
@@ -45,6 +46,9 @@ test: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -m slow
+
+test-slurm: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.launch.slurm_run
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check $(SOURCES)

@@ -15,7 +15,8 @@ Examples:
 
 Before anything is written, every tensor must have its place or a reason to be left out, every parameter its tensor, and every
 shape must fit. What training creates (routers, LoRA, the subject's tokens and name) may be missing: training starts it from its
-seed. With --part, so may the other parts; training refuses to start where it would keep such a part frozen.
+seed. With --part, so may the other parts; training refuses to start where it would keep such a part frozen. A video encoder that
+was trained on video alone has no position table for single images, and gets the mean of its table over the frames.
 
 Memory stays below the largest tensor of the source plus 1.5 GB. While it works, everything is in DST.partial; when
 it is stopped, the same command continues. DST appears when all is done, with tokenizer files that lay beside the language model in
@@ -40,6 +41,9 @@ def report(converted: Converted, destination: Path) -> str:
     """What was done, in a few lines."""
     plan = converted.plan
     lines = [f"wrote {len(plan.leaves)} parameters to {destination} ({'with' if converted.has_tokenizer else 'without'} a tokenizer)"]
+    if not converted.has_tokenizer:
+        folder = destination / "tokenizer"
+        lines.append(f"training needs one: copy tokenizer.json and tokenizer_config.json of the language model to {folder}")
     if plan.initialised:
         lines.append(f"{len(plan.initialised)} parameters are left for training to initialise: {_some(plan.initialised)}")
     lines += [f"{key}: {note}" for key, note in plan.changed.items()]

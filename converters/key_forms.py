@@ -4,8 +4,9 @@ The table (state_dict_mapping.py) speaks of a PVChat state dict as peft before 0
 
 - peft 0.6 and later: `.base_layer.` before the weight of a layer with LoRA.
 - InternVideo2-1B: `PretrainInternVideo2` of the InternVideo repository, alone or under `vision_encoder.`; its layer scale is a
-  module with `gamma`, and some of its blocks, position tables and heads serve pretraining alone. The original loads such a file with
-  `interpolate_pos_embed_internvideo2`, which fits the position table to the number of frames.
+  module with `gamma` (`weight` in a later copy), and some of its blocks, position tables and heads serve pretraining alone. The
+  original loads such a file with `interpolate_pos_embed_internvideo2`, which fits the position table to the number of frames. Files
+  that were trained on video alone have no position table for single images, see `DERIVED`.
 - Q-Former: `Qformer.` and `ln_vision.` of LAVIS (BLIP-2), `qformer.` of VideoChat2, or the bare module (`bert.`).
 - Mistral: `model.layers. ... self_attn` of transformers, and `layers. ... attention.wq` of mistral-inference
   (consolidated.safetensors), which rotates neighbouring channels where transformers rotates the two halves of a head.
@@ -65,6 +66,12 @@ def _fit_frames(table: np.ndarray, config: PVChatConfig) -> np.ndarray:
     return table if old == new else np.asarray(resample_table(table.astype(np.float32), (old, grid), (new, grid)))
 
 
+def _mean_frame(table: np.ndarray, config: PVChatConfig) -> np.ndarray:
+    fitted = _fit_frames(table, config).astype(np.float32)
+    frames = fitted[:, 1:].reshape(1, config.vision.num_temporal_positions, -1, fitted.shape[-1])
+    return np.concatenate([fitted[:, :1], frames.mean(axis=1)], axis=1)
+
+
 def halves_from_neighbours(weight: np.ndarray, num_heads: int) -> np.ndarray:
     """Reorders the outputs of each head of `weight[heads * D, in]` from (0, 1), (2, 3), ... pairs to (0, D / 2), (1, D / 2 + 1), ..."""
     pairs = weight.reshape(num_heads, -1, 2, weight.shape[-1])
@@ -76,13 +83,14 @@ def _same_shape(shape: Shape, expected: Shape, config: PVChatConfig) -> bool:
 
 
 FRAMES = Conversion(_has_whole_frames, _fit_frames, "interpolated in time to the configured number of frames")
+MEAN_FRAME = Conversion(_has_whole_frames, _mean_frame, "not in the files, so the mean of pos_embed over the frames")
 QUERY_ROTATION = Conversion(_same_shape, lambda x, config: halves_from_neighbours(x, config.language_model.num_heads))
 KEY_ROTATION = Conversion(_same_shape, lambda x, config: halves_from_neighbours(x, config.language_model.num_kv_heads))
 
 RULES = (
     Rule(r"(lm\.base_model\.model\..*)\.base_layer\.(.*)", r"\1.\2"),
     Rule(r"((?:lm|vision_layernorm|project_up|project_down)\..*|(?:extra_|personal_)?query_tokens)", r"\1"),
-    Rule(r"(?:vision_encoder\.)?(blocks\.\d+\.ls[12])(?:\.gamma)?", r"vision_encoder.\1"),
+    Rule(r"(?:vision_encoder\.)?(blocks\.\d+\.ls[12])(?:\.gamma|\.weight)?", r"vision_encoder.\1"),
     Rule(r"(?:vision_encoder\.)?pos_embed", r"vision_encoder.pos_embed", FRAMES),
     Rule(r"(?:vision_encoder\.)?(cls_token|img_pos_embed|(?:blocks|patch_embed)\..*)", r"vision_encoder.\1"),
     Rule(r"(?:[qQ]former\.)?(bert\..*)", r"qformer.\1"),
@@ -101,10 +109,15 @@ RULES = (
     Rule(r"(layers\.\d+)\.feed_forward\.w3\.weight", rf"{MISTRAL}model.\1.mlp.up_proj.weight"),
 )
 
+# What a part's own file may lack and another of its tensors gives. An encoder without a table for single images uses this mean for
+# them; the original's loader would silently keep the table's start, which no training ever fitted to the rest.
+DERIVED = {"vision_encoder.img_pos_embed": ("vision_encoder.pos_embed", MEAN_FRAME)}
+
 # Tensors that no part of the model has, each with its reason; whole names of files, before translation.
 _EXCUSES = (
     (r".*\.rotary_emb\.inv_freq", "a buffer that follows from the configuration"),
     (r"(vision_encoder\.)?(clip_projector|clip_decoder|final_clip_decoder|mae_decoder)\..*", "a head of the video encoder's pretraining"),
+    (r"(vision_encoder\.)?(fc_norm|head)\..*", "a head of the video encoder's training on classes of actions"),
     (r"(vision_encoder\.)?(clip_pos_embed|clip_img_pos_embed|mae_pos_embed)", "a position table of the video encoder's pretraining"),
     (r"text_encoder\..*", "the text encoder that the video encoder was pretrained with"),
     (r"temp|(vision_proj|text_proj|itm_head)\..*", "a head of contrastive pretraining"),

@@ -4,13 +4,13 @@ import dataclasses
 import functools
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 from flax.core import meta
 
-from converters.key_forms import Conversion, Shape, excuse, table_key
+from converters.key_forms import DERIVED, Conversion, Shape, excuse, table_key
 from converters.state_dict_mapping import Entry, entries
 from converters.tensor_files import FLOATS, StoredTensor
 from pvchat_jax.errors import UserError
@@ -25,6 +25,7 @@ PARTS = {"vision_encoder": "vision", "language_model": "language_model"}
 _NOT_IN_EVERY_QFORMER = re.compile(
     r"extra_query_tokens|vision_norm/.*|project_up/.*|qformer/embeddings/(word|position)|qformer/layer_\d+/text_ffn/.*"
 )
+_SIZES = "--preset of from_torch or --config of verify"
 MAX_WRONG = 5
 MAX_OF_A_KIND = 3
 
@@ -66,7 +67,7 @@ class Plan:
       leaves: parameters to write.
       initialised: paths of parameters that are left for training to initialise.
       excused: why a key of the files is not used.
-      changed: what happens to the tensors that change their shape, by key.
+      changed: what happens to the tensors that change their shape, or are made of another one, by the table's key.
     """
 
     config: PVChatConfig
@@ -105,6 +106,8 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
             unknown.append(tensor.key)
     allowed = tensor_shapes(wanted, shapes)
     _check_tensors(sources, wanted, allowed, config)
+    if COMBINED not in parts:
+        sources |= _derived(sources, known)
     leaves, initialised, missing = [], [entry.path for entry in others], []
     for entry in wanted:
         lacking = _lacking(entry, sources)
@@ -119,13 +122,11 @@ def make_plan(tensors: Iterable[StoredTensor], config: PVChatConfig, parts: Sequ
     if missing or unknown:
         raise UserError(
             f"the files do not fit the model '{config.name}': {len(missing)} tensors are missing{_listed(missing)} and "
-            f"{len(unknown)} are of no known use{_listed(unknown)}; check that the files are complete, that --preset has their sizes, "
-            "and that --part names what they hold."
+            f"{len(unknown)} are of no known use{_listed(unknown)}; check that the files are complete, that {_SIZES} has theirs, "
+            "and that --part of from_torch names what they hold."
         )
     changed = {
-        source.tensor.key: source.conversion.note
-        for name, source in sources.items()
-        if source.conversion and source.tensor.shape not in allowed[name]
+        name: source.conversion.note for name, source in sources.items() if source.conversion and source.tensor.shape not in allowed[name]
     }
     return Plan(config, tuple(leaves), tuple(initialised), excused, changed)
 
@@ -159,6 +160,15 @@ def _part_of(path: str) -> str:
     return PARTS.get(path.split("/")[0], QFORMER)
 
 
+def _derived(sources: Mapping[str, Source], known: Collection[str]) -> dict[str, Source]:
+    """Sources of the tensors that no file has and another tensor gives."""
+    return {
+        name: Source(sources[origin].tensor, conversion)
+        for name, (origin, conversion) in DERIVED.items()
+        if name in known and name not in sources and origin in sources
+    }
+
+
 def _lacking(entry: Entry, sources: Mapping[str, Source]) -> list[str]:
     """Keys of the entry that no file has; its rows of a tensor may be missing as well."""
     start = entry.rows[0] or 0
@@ -183,7 +193,7 @@ def _check_tensors(
     if wrong:
         more = f", and {len(wrong) - MAX_WRONG} more" if len(wrong) > MAX_WRONG else ""
         raise UserError(
-            f"tensors do not fit the model '{config.name}': {'; '.join(wrong[:MAX_WRONG])}{more}; choose the --preset they are of."
+            f"tensors do not fit the model '{config.name}': {'; '.join(wrong[:MAX_WRONG])}{more}; give their sizes with {_SIZES}."
         )
 
 

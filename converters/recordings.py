@@ -7,6 +7,7 @@ A set called A is the files `A_config.json` (sizes), `A_state_dict.safetensors` 
 import dataclasses
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,17 @@ CONFIG_SUFFIX, STATE_DICT_SUFFIX, IO_SUFFIX, TRAIN_SUFFIX = "_config.json", "_st
 LORA_OF_A_SAVED_CHECKPOINT = LORA_TARGETS[:-1]  # the original loses the head's adapter when it grows the vocabulary
 
 Arrays = dict[str, np.ndarray]
+
+
+class RecordedArrays(Arrays):
+    """The arrays of the file `path` by name; to ask for one that it lacks raises UserError."""
+
+    def __init__(self, path: Path, arrays: Arrays) -> None:
+        super().__init__(arrays)
+        self._path = path
+
+    def __missing__(self, name: str) -> np.ndarray:
+        raise UserError(f"{self._path} lacks {name!r}, which goes with what else it holds; record it again.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +106,11 @@ def load_training(directory: Path, name: str) -> Arrays:
     Raises:
       UserError: the set has none, or it cannot be read.
     """
-    return load_npz(directory / f"{name}{TRAIN_SUFFIX}")
+    path = directory / f"{name}{TRAIN_SUFFIX}"
+    arrays = load_npz(path)
+    if np.shape(arrays["grad_names"]) != np.shape(arrays["grad_norms"]) or np.ndim(arrays["total_loss"]) != 1:
+        raise UserError(f"{path} needs a norm in 'grad_norms' for each of 'grad_names', and a 'total_loss' of each step; record it again.")
+    return arrays
 
 
 def load_npz(path: Path) -> Arrays:
@@ -107,8 +123,9 @@ def load_npz(path: Path) -> Arrays:
         raise UserError(f"{path} does not exist; a set needs it, so record it or copy it there.")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+            return RecordedArrays(path, dict(archive))
+    # absurd sizes are a MemoryError; what else a damaged or encrypted archive makes zipfile raise, are the last three
+    except (ValueError, OSError, EOFError, AttributeError, TypeError, MemoryError, zipfile.BadZipFile, RuntimeError, zlib.error) as error:
         raise UserError(f"{path} is not an .npz file of plain arrays ({error}); record it again.") from error
 
 
@@ -120,12 +137,14 @@ def read_config(path: Path) -> tuple[dict[str, Any], PVChatConfig]:
     """
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
-        return info, model_config(info)
+        config = model_config(info)
+        objective_config(info, config)  # so that what it needs is missed here
+        return info, config
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}); give the configuration of a recorded set.") from error
     except KeyError as error:
         raise UserError(f"{path} lacks {error}; tests/goldens/README.md names a configuration that is complete.") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UserError(f"{path} is no configuration of a recorded set: {error}.") from error
 
 

@@ -18,6 +18,8 @@ from rich.console import Console
 from pvchat_jax.devices import keep_compiled_programs
 from pvchat_jax.errors import UserError, exit_on_user_error
 
+PLAIN_WIDTH = 140
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status."""
@@ -36,10 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give either --goldens and --name, or --checkpoint and --io")
     if options.goldens is not None and options.name is None:
         parser.error("--goldens needs --name")
+    if options.report is not None and options.report.is_dir():
+        parser.error(f"--report {options.report} is a folder; name a file in it")
     if options.checkpoint is not None and (options.io is None or options.train):
         parser.error("--checkpoint needs --io, and goes without --train")
     with exit_on_user_error():
-        return _verify(options, Console())
+        # in a file or a pipe rich would fold every name to fit 80 columns
+        return _verify(options, Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH))
 
 
 def _verify(options: argparse.Namespace, console: Console) -> int:

@@ -32,6 +32,9 @@ The settings most often changed:
   --config.checkpoint.every_steps=100   steps between checkpoints
 
 Add --help to a --config to see all of its settings. SIGTERM and Ctrl-C save before they stop.
+
+On several hosts start the same command on each of them: TPU pods, Slurm, Open MPI and GKE are recognised, and elsewhere
+JAX_COORDINATOR_ADDRESS=HOST:PORT, JAX_NUM_PROCESSES and JAX_PROCESS_ID say it. launch/ has scripts.
 """
 
 
@@ -55,7 +58,16 @@ def run(config: TrainConfig) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line. Exits with 2 for a `UserError` and with 128 plus the signal's number when stopped."""
-    run_command("pvchat_jax.train", argv, require_inputs, run, description=HELP, kind=TrainConfig, example="configs/stage1.py:tiny")
+    run_command(
+        "pvchat_jax.train",
+        argv,
+        require_inputs,
+        run,
+        description=HELP,
+        kind=TrainConfig,
+        example="configs/stage1.py:tiny",
+        several_processes=True,
+    )
 
 
 if __name__ == "__main__":

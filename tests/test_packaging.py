@@ -18,7 +18,12 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ("pvchat_jax", "configs", "converters")
 TESTED_PYTHONS = ("3.11", "3.12")
-IMPORT_NAMES = {"absl-py": "absl", "orbax-checkpoint": "orbax", "pillow": "PIL"}  # where it differs from the distribution's name
+IMPORT_NAMES = {
+    "absl-py": "absl",
+    "orbax-checkpoint": "orbax",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+}  # where it differs from the distribution's name
 IMPORTED_WHERE_NEEDED = ("torch",)
 NOT_IMPORTED_YET = ("synthesis", "serve")
 PLATFORM_EXTRAS = ("tpu", "cuda", "plan")

@@ -80,7 +80,7 @@ def compare_language_blocks(recording: Recording, text_embeds: jax.Array) -> Ite
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_language_block(config: MistralConfig, block: dict[str, Any], x: jax.Array, mask: jax.Array) -> jax.Array:
-    return MistralBlock(config, deterministic=True, backend="auto", dtype=jnp.float32).apply({"params": block}, x, mask)[0]
+    return MistralBlock(config, deterministic=True, backend="auto", dtype=jnp.float32).apply({"params": block}, x, mask[:, None])[0]
 
 
 def _compare_chain(

@@ -90,8 +90,8 @@ def compare_logits(recording: Recording, call: str, logits: jax.Array) -> Iterat
     for name, recorded in recording.io.items():
         if name == f"{call}/logits":
             yield compare(name, logits, recorded)
-        elif name.startswith(f"{call}/logits_last"):
-            yield compare(name, logits[:, -recorded.shape[1] :], recorded)
+        elif (positions := name.removeprefix(f"{call}/logits_last")).isdecimal():
+            yield compare(name, logits[:, -int(positions) :], recorded)
 
 
 def _in_order(recording: Recording, stages: dict[str, jax.Array]) -> Iterator[str]:

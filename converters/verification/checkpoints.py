@@ -48,7 +48,7 @@ def _converted(directory: Path) -> tuple[dict[str, Any], PVChatConfig]:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         config, dtype, present = from_dict(PVChatConfig, summary["model"]), jnp.dtype(summary["dtype"]), set(summary["tensors"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path} does not describe converted weights; convert them again with python -m converters.from_torch.") from error
     shapes = parameter_shapes(config)
     config = dataclasses.replace(without(config, shapes.keys() - present, directory), remat_policy="none")

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from converters.recordings import Recording
 from converters.verification.comparison import FORWARD, Comparison, Tolerance, compare, compare_names
 from pvchat_jax.config.schema import ObjectiveConfig
 from pvchat_jax.objectives.hae import hae_loss
-from pvchat_jax.objectives.language_modelling import mean_loss, token_sums
+from pvchat_jax.objectives.language_modelling import mean_loss, next_tokens, token_sums
 from pvchat_jax.objectives.routing import RoutingStatistics, routing_statistics
 from pvchat_jax.objectives.spr import SPRState, initial_spr_state, spr_loss
 from pvchat_jax.objectives.total import regularisation_loss
@@ -78,7 +79,8 @@ def _values_of(recording: Recording, call: str, stages: Mapping[str, Any], state
         }
     values["lb_loss"] = router_loss
     if "in/labels" in recording.io:
-        lm_loss = mean_loss(jax.jit(token_sums)(stages["logits"], recording.io["in/labels"]))
+        targets = next_tokens(jnp.asarray(recording.io["in/labels"]))
+        lm_loss = mean_loss(jax.jit(token_sums)(stages["logits"], targets))
         values |= {"lm_loss": lm_loss, "total_loss": lm_loss + router_loss}
     return values, after
 

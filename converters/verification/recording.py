@@ -11,6 +11,7 @@ from converters.recordings import Recording
 from converters.verification.blocks import compare_language_blocks, compare_vision_blocks
 from converters.verification.calls import CALLS, compare_logits, compare_stages, has_inputs, run_call
 from converters.verification.comparison import Comparison, not_compared
+from converters.verification.inputs import check_inputs
 from converters.verification.losses import compare_losses
 from converters.verification.tables import compare_fewer_frames, compare_heads, compare_position_tables
 from pvchat_jax.models.pvchat import build_pvchat
@@ -36,7 +37,11 @@ def compare_recording(recording: Recording, announce: Callable[[str], None] = la
 
     Args:
       announce: is told what comes next, since a stage of a large model may take minutes.
+
+    Raises:
+      UserError: the recorded inputs do not fit the configuration, or a stage's are incomplete.
     """
+    check_inputs(recording)
     done = set()
     recording = dataclasses.replace(recording, params=jax.device_put(recording.params))  # once, not for every stage
     with jax.default_matmul_precision("highest"):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import jax
@@ -152,7 +152,8 @@ def _compare(golden: Recording, recorded: Arrays, run: TrainingRun) -> Iterator[
         yield compare(f"train/{name}", values, recorded[name], LOSS)
     yield compare("train/aux_lambda_after", run.coefficients, recorded["aux_lambda_after"], ADAPTIVE)
     yield compare("train/aux_alignment_weight", run.hae_weights, recorded["aux_alignment_weight"], ADAPTIVE)
-    yield compare_names("train/final_names", run.final, recorded["final_names"].tolist(), ordered=False)
+    theirs = recorded["final_names"].tolist()
+    yield compare_names("train/final_names", _trained(golden, theirs, run), theirs, ordered=False)
     yield compare("train/final change that differs, as a share", _differing_change(golden, recorded, run), np.zeros(()), CHANGE)
     for name, array in recorded.items():
         key = name.removeprefix("final/")
@@ -166,11 +167,20 @@ def _compare(golden: Recording, recorded: Arrays, run: TrainingRun) -> Iterator[
             yield not_compared(f"train/{name}", array, "does not train here, see final_names")
 
 
+def _trained(golden: Recording, theirs: Collection[str], run: TrainingRun) -> list[str]:
+    """Parameters that trained here: not those, of which the original changed nothing, that have kept every bit here too.
+
+    The bias of a router whose gates are all shut is one: in the optimizer, at 0, and without a gradient.
+    """
+    start = _by_key(golden.params, entries(golden.config))
+    return [key for key, value in run.final.items() if key in theirs or not np.array_equal(value, start[key])]
+
+
 def _differing_change(golden: Recording, recorded: Arrays, run: TrainingRun) -> float:
     """Norm of ours - recorded over all final parameters, as a share of the norm of what training changed."""
     start = _by_key(golden.params, entries(golden.config))
-    keys = [key for key in run.final if f"final/{key}" in recorded and not _is_true_zero(key)]
-    final = {key: recorded[f"final/{key}"] for key in keys}
+    final = {key: recorded[f"final/{key}"] for key in run.final if f"final/{key}" in recorded and not _is_true_zero(key)}
+    keys = [key for key in final if final[key].shape == run.final[key].shape]  # the others differ on their own
     apart = sum(np.sum(np.square(run.final[key] - final[key], dtype=np.float64)) for key in keys)
     change = sum(np.sum(np.square(final[key] - start[key], dtype=np.float64)) for key in keys)
     return float(np.sqrt(apart / change)) if change else 0.0

@@ -96,6 +96,25 @@ def pad_row(row: TextRow, length: int) -> TextRow:
     return TextRow(*(np.pad(array, (0, missing), constant_values=fill) for array, fill in zip(row, fills, strict=True)))
 
 
+def common_prefix_length(rows: Iterable[TextRow]) -> int:
+    """How many positions all rows begin with alike, all visual ones among them; 0 if these are not all among them.
+
+    At least one position of each prompt is left out, so that every answer's first token is predicted after the prefix.
+    """
+    first, *others = rows
+    common = min(_prompt_length(row) for row in (first, *others)) - 1
+    for row in others:
+        differs = (first.input_ids[:common] != row.input_ids[:common]) | (first.video_mask[:common] != row.video_mask[:common])
+        common = int(np.argmax(differs)) if differs.any() else common
+    return 0 if first.video_mask[common:].any() else common
+
+
+def _prompt_length(row: TextRow) -> int:
+    """Positions before the answer."""
+    learnt = row.labels != IGNORED_LABEL
+    return int(np.argmax(learnt)) if learnt.any() else len(learnt)
+
+
 def num_learnt(rows: Iterable[TextRow]) -> int:
     """Tokens to be learnt in the row with the most of them."""
     return max(int(np.sum(row.labels[1:] != IGNORED_LABEL)) for row in rows)

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from pvchat_jax.config.schema import DataConfig, TrainConfig
-from pvchat_jax.data.conversation import TextRow, answer_positions, build_training_row, num_learnt, pad_row
+from pvchat_jax.data.conversation import TextRow, answer_positions, build_training_row, common_prefix_length, num_learnt, pad_row
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.tokenizer import SubjectTokenizer
@@ -40,6 +40,13 @@ class VideoPass(NamedTuple):
 
     record: int
     number: int
+
+
+class TextShape(NamedTuple):
+    """Positions of every text row, and how many of them, from the first on, are the same in all rows."""
+
+    length: int
+    prefix_length: int
 
 
 class ProbeResult(NamedTuple):
@@ -93,14 +100,15 @@ def select_records(data: DataConfig, records: Iterable[Record]) -> list[Record]:
     return kept
 
 
-def text_length(config: TrainConfig, records: Iterable[Record], tokenizer: SubjectTokenizer) -> int:
-    """The smallest of `data.text_buckets` that fits every row of the dataset; the S of all batches.
+def text_shape(config: TrainConfig, records: Iterable[Record], tokenizer: SubjectTokenizer) -> TextShape:
+    """The shape of all batches' rows: the smallest of `data.text_buckets` that fits every row of the dataset.
 
     Raises:
       UserError: a row fits none of them, or cannot be written.
     """
     selected = select_records(config.data, records)
-    return _fitting_bucket(config.data, selected, training_rows(config, _questions(selected), tokenizer))
+    rows = training_rows(config, _questions(selected), tokenizer)
+    return TextShape(_fitting_bucket(config.data, selected, rows), common_prefix_length(rows.values()))
 
 
 def _questions(records: Iterable[Record]) -> Iterable[Question]:
@@ -163,7 +171,7 @@ def make_train_iterator(
       Joined in the order of the processes, the batches of one step are the same for any number of processes.
 
     Raises:
-      UserError: from `select_records` and `text_length`, or when the batch does not divide; later, from
+      UserError: from `select_records` and `text_shape`, or when the batch does not divide; later, from
         `next`, when a video cannot be decoded.
     """
     if config.data.batch_size % process_count:

@@ -1,7 +1,7 @@
 """Greedy answers to the questions of a set of records.
 
-A video is encoded once for all its questions. Each new token recomputes the whole row, without a cache:
-one fixed shape, one compilation, and the same forward pass as in training.
+A video is seen once for all its questions, and so is what they have in common. Each new token recomputes the whole row, without
+a cache: one fixed shape, one compilation, and the same forward pass as in training.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.data.conversation import TextRow, build_prompt_row, build_training_row
+from pvchat_jax.data.conversation import TextRow, build_prompt_row, build_training_row, common_prefix_length
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.tokenizer import SubjectTokenizer
@@ -38,6 +38,14 @@ class Answered(NamedTuple):
     answers: list[Answer]
     set_aside: list[SetAside]
     activity: HeadActivity
+
+
+class View(NamedTuple):
+    """What the language model gets of B videos, `visual: float[B, M, H]`, and by routed module the shares float32[B, R] of a video's
+    (clip, token) pairs whose gate is above zero, for each routed head."""
+
+    visual: jax.Array
+    gate_shares: dict[str, jax.Array]
 
 
 class Decoded(NamedTuple):
@@ -100,8 +108,9 @@ def answer_records(
     length = math.ceil((max(len(row.input_ids) for row in prompts.values()) + budget) / _LENGTH_MULTIPLE) * _LENGTH_MULTIPLE
     num_questions = min(max(len(record.questions) for record in records), _MAX_QUESTIONS_PER_BATCH)
     yes_id, no_id = (int(_answer_tokens(tokenizer, config, questions[0], word)[0]) for word in ("Yes", "No"))
+    model = model.clone(prefix_length=common_prefix_length(prompts.values()))
     encode = make_encoder(model)
-    measure = make_gate_meter(model)
+    look = make_viewer(model)
     decode = make_decoder(model, max_new_tokens=budget, eos_id=tokenizer.eos_id, yes_id=yes_id, no_id=no_id)
     with _progress(console) as progress:
         bar = progress.add_task("answering", total=len(records))
@@ -116,9 +125,10 @@ def answer_records(
                 encoded = encode(params, np.stack([item.video for item in filled]))
             else:
                 encoded = np.stack([item.features for item in filled]).astype(config.compute_dtype)
-            shares = {module: np.asarray(share) for module, share in measure(params, encoded).items()}
+            view = look(params, encoded)
+            shares = {module: np.asarray(share) for module, share in view.gate_shares.items()}
             decoded = [
-                decode(params, encoded, threshold, *_stack_rows(group, start, num_questions, length))
+                decode(params, view.visual, threshold, *_stack_rows(group, start, num_questions, length))
                 for start in range(0, max(len(item.rows) for item in group), num_questions)
             ]
             tokens = np.concatenate([np.asarray(part.tokens) for part in decoded], axis=1)
@@ -155,34 +165,33 @@ def encode_records(
     return [record for record in records if record.video in readable], np.concatenate(features)
 
 
-def make_gate_meter(model: Any) -> Callable[..., dict[str, jax.Array]]:
-    """A jitted function `(params, features float[B, N, L, D]) -> {routed module: float32[B, R]}`.
+def make_viewer(model: Any) -> Callable[..., View]:
+    """A jitted function `(params, features float[B, N, L, D]) -> View`, the Q-Former's part of answering."""
 
-    The values are the shares of a video's (clip, token) pairs whose gate is above zero, for each routed head.
-    """
-
-    def measure(params: Any, features: jax.Array) -> dict[str, jax.Array]:
-        routing = model.apply({"params": params}, features, method="query").routing
-        return {
+    def look(params: Any, features: jax.Array) -> View:
+        output = model.apply({"params": params}, features, method="query")
+        visual = model.apply({"params": params}, output.queries, features.shape[0], method="visual_tokens")
+        shares = {
             module: jnp.mean(routed.gates.reshape(features.shape[0], -1, routed.gates.shape[-1]) > 0, axis=1)
-            for module, routed in routing.items()
+            for module, routed in output.routing.items()
         }
+        return View(visual, shares)
 
-    return jax.jit(measure)
+    return jax.jit(look)
 
 
 def make_decoder(model: Any, *, max_new_tokens: int, eos_id: int, yes_id: int, no_id: int) -> Callable[..., Decoded]:
     """A jitted greedy decoder of fixed shape.
 
     Returns:
-      A function `(params, features float[B, N, L, D], threshold float[], input_ids int[B, K, S], lengths int[B, K],
+      A function `(params, visual float[B, M, H], threshold float[], input_ids int[B, K, S], lengths int[B, K],
       video_mask bool[B, K, S], active bool[B, K]) -> Decoded`. A row's prompt is its first `lengths` tokens and S has room for
       `max_new_tokens` more; rows that are not `active` are padding. It stops as soon as every active row has ended.
     """
 
     def decode(
         params: Any,
-        features: jax.Array,
+        visual: jax.Array,
         threshold: jax.Array,
         input_ids: jax.Array,
         lengths: jax.Array,
@@ -198,8 +207,8 @@ def make_decoder(model: Any, *, max_new_tokens: int, eos_id: int, yes_id: int, n
         def extend(state: tuple) -> tuple:
             step, ids, lengths, done, tokens, log_odds = state
             attention_mask = positions < lengths[..., None]
-            chosen = {"features": features, "positions": (lengths - 1)[..., None]}
-            logits = model.apply({"params": params}, None, ids, attention_mask, video_mask, **chosen, deterministic=True).logits[:, :, 0]
+            last = (lengths - 1)[..., None]
+            logits = model.apply({"params": params}, visual, ids, attention_mask, video_mask, last, method="row_logits")[:, :, 0]
             log_odds = jnp.where(step == 0, logits[..., yes_id] - logits[..., no_id], log_odds)
             logits = jnp.where(step == 0, decide(logits, log_odds > threshold, yes_id, no_id), logits)
             token = jnp.where(done, eos_id, jnp.argmax(logits, axis=-1).astype(ids.dtype))

@@ -66,6 +66,46 @@ def dot_product_attention(
     )
 
 
+def attention_after_prefix(
+    query: jax.Array, key: jax.Array, value: jax.Array, row_mask: jax.Array, *, sliding_window: int | None = None, backend: str = "auto"
+) -> jax.Array:
+    """Causal attention of a prefix of P tokens and of K rows of S tokens that each continue it and do not see one another.
+
+    It equals attention of K sequences of P + S tokens that all begin with the prefix, for which the prefix is computed once.
+
+    Args:
+      query: float[B, P + K * S, N, D], the prefix and then row after row; P may be 0. key, value: likewise.
+      row_mask: bool[B, K, S], False for keys of the rows that nobody may attend to.
+      sliding_window: a query sees its last `sliding_window` keys only, itself included.
+      backend: of `dot_product_attention`, for the prefix.
+
+    Returns:
+      float[B, P + K * S, N, D].
+    """
+    batch, rows, length = row_mask.shape
+    prefix = query.shape[1] - rows * length
+    causal = functools.partial(dot_product_attention, is_causal=True, sliding_window=sliding_window, backend=backend)
+
+    def of_rows(x: jax.Array) -> jax.Array:
+        return x[:, prefix:].reshape(batch * rows, length, *x.shape[2:])  # [B * K, S, N, D]
+
+    def of_prefix_and_rows(x: jax.Array) -> jax.Array:
+        return jnp.concatenate([jnp.repeat(x[:, :prefix], rows, axis=0), of_rows(x)], axis=1)  # [B * K, P + S, N, D]
+
+    if prefix == 0:
+        outputs = causal(of_rows(query), of_rows(key), of_rows(value), key_mask=row_mask.reshape(-1, length))
+        return outputs.reshape(query.shape)
+    before = causal(query[:, :prefix], key[:, :prefix], value[:, :prefix])
+    distance = prefix + np.arange(length)[:, None] - np.arange(prefix + length)[None]  # [S, P + S] from key to query
+    near = (distance >= 0) & (distance < (sliding_window or prefix + length))
+    key_mask = jnp.pad(row_mask.reshape(-1, length), ((0, 0), (prefix, 0)), constant_values=True)
+    # Always XLA: the kernels are for queries that begin where the keys begin.
+    after = jax.nn.dot_product_attention(
+        of_rows(query), of_prefix_and_rows(key), of_prefix_and_rows(value), mask=near & key_mask[:, None, None, :], implementation="xla"
+    )
+    return jnp.concatenate([before, after.reshape(batch, rows * length, *query.shape[2:])], axis=1)
+
+
 def attention_with_dropout(query: jax.Array, key: jax.Array, value: jax.Array, key_mask: jax.Array | None, keep: jax.Array) -> jax.Array:
     """Attention whose probabilities are multiplied by `keep: float[B, N, T, S]` (0, or 1 / (1 - rate)).
 

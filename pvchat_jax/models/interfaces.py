@@ -25,10 +25,19 @@ class LanguageModel(Protocol):
         ...
 
     def __call__(
-        self, inputs_embeds: jax.Array, attention_mask: jax.Array, positions: jax.Array | None = None, *, deterministic: bool = True
+        self,
+        inputs_embeds: jax.Array,
+        attention_mask: jax.Array,
+        positions: jax.Array | None = None,
+        *,
+        prefix: jax.Array | None = None,
+        deterministic: bool = True,
     ) -> jax.Array:
-        """`float[R, S, H]`, `bool[R, S] -> float32[R, S, V]` logits; positions count from 0, padding is on the right.
+        """Logits float32[R, S, V] of R rows, or float32[R, A, V] at chosen positions of them.
 
-        With `positions: int[R, P]` only the logits of these, float32[R, P, V].
+        Args:
+          inputs_embeds: float[R, S, H]. attention_mask: bool[R, S]; padding is on the right.
+          positions: int[R, A], counted from the start of `inputs_embeds`.
+          prefix: float[B, P, H], what R / B rows in turn continue, for each of them as if it stood before the row.
         """
         ...

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from pvchat_jax.models.attention import dot_product_attention
+from pvchat_jax.models.attention import attention_after_prefix
 from pvchat_jax.models.config import MistralConfig
 from pvchat_jax.models.layers import TOKEN_INIT, Dtype, RMSNorm, scan_blocks
 from pvchat_jax.models.lora import LoRADense
@@ -32,7 +32,7 @@ def _projection(config: MistralConfig, target: str, deterministic: bool, dtype: 
 
 
 class MistralAttention(nn.Module):
-    """Causal grouped-query self-attention with rotary embeddings."""
+    """Causal grouped-query self-attention with rotary embeddings over a prefix and the rows that continue it."""
 
     config: MistralConfig
     deterministic: bool
@@ -40,23 +40,26 @@ class MistralAttention(nn.Module):
     dtype: Dtype
 
     @nn.compact
-    def __call__(self, x: jax.Array, attention_mask: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, row_mask: jax.Array) -> jax.Array:
+        """`float[B, P + K * S, H]`, `bool[B, K, S] -> float[B, P + K * S, H]`."""
         config = self.config
         project = functools.partial(_projection, config, deterministic=self.deterministic, dtype=self.dtype)
 
         def heads(target: str, count: int, axis: str) -> jax.Array:
             y = project(target)(count * config.head_dim, ("embed", axis))(x)
-            return y.reshape(*x.shape[:2], count, config.head_dim)  # [R, S, N, D]
+            return y.reshape(*x.shape[:2], count, config.head_dim)  # [B, L, N, D]
 
         query = heads("q_proj", config.num_heads, "heads")
         key, value = heads("k_proj", config.num_kv_heads, "kv_heads"), heads("v_proj", config.num_kv_heads, "kv_heads")
-        angles = rotary_angles(jnp.arange(x.shape[1])[None], config.head_dim, config.rope_theta)
-        outputs = dot_product_attention(
+        num_rows, length = row_mask.shape[1:]
+        prefix = x.shape[1] - num_rows * length
+        positions = jnp.concatenate([jnp.arange(prefix), jnp.tile(prefix + jnp.arange(length), num_rows)])
+        angles = rotary_angles(positions[None], config.head_dim, config.rope_theta)
+        outputs = attention_after_prefix(
             apply_rotary(query, *angles),
             apply_rotary(key, *angles),
             value,
-            key_mask=attention_mask,
-            is_causal=True,
+            row_mask,
             sliding_window=config.sliding_window,
             backend=self.backend,
         )
@@ -88,10 +91,10 @@ class MistralBlock(nn.Module):
     dtype: Dtype
 
     @nn.compact
-    def __call__(self, x: jax.Array, attention_mask: jax.Array) -> tuple[jax.Array, None]:
+    def __call__(self, x: jax.Array, row_mask: jax.Array) -> tuple[jax.Array, None]:
         epsilon = self.config.rms_norm_eps
         normed = RMSNorm(epsilon, self.dtype, name="input_layernorm")(x)
-        x = x + MistralAttention(self.config, self.deterministic, self.backend, self.dtype, name="self_attn")(normed, attention_mask)
+        x = x + MistralAttention(self.config, self.deterministic, self.backend, self.dtype, name="self_attn")(normed, row_mask)
         normed = RMSNorm(epsilon, self.dtype, name="post_attention_layernorm")(x)
         x = x + MistralMLP(self.config, self.deterministic, self.dtype, name="mlp")(normed)
         return nn.with_logical_constraint(x, ("batch", "length", "embed_activation")), None
@@ -126,19 +129,30 @@ class Mistral(nn.Module):
 
     @nn.compact
     def __call__(
-        self, inputs_embeds: jax.Array, attention_mask: jax.Array, positions: jax.Array | None = None, *, deterministic: bool = True
+        self,
+        inputs_embeds: jax.Array,
+        attention_mask: jax.Array,
+        positions: jax.Array | None = None,
+        *,
+        prefix: jax.Array | None = None,
+        deterministic: bool = True,
     ) -> jax.Array:
-        """`float[R, S, H]`, `bool[R, S]` and maybe `int[R, P] -> float32[R, P or S, V]` with the added tokens' logits last."""
+        """Logits float32[R, A or S, V], those of the added tokens last; see `interfaces.LanguageModel` for the arguments."""
         config = self.config
+        shape = inputs_embeds.shape  # [R, S, H]
+        prefix = jnp.zeros((shape[0], 0, shape[2]), inputs_embeds.dtype) if prefix is None else prefix
+        batch, prefix_length = prefix.shape[:2]
+        x = jnp.concatenate([prefix, inputs_embeds.reshape(batch, -1, shape[2])], axis=1).astype(self.dtype)  # [B, P + K * S, H]
         blocks = scan_blocks(MistralBlock, self.remat_policy, config.num_layers, num_broadcast=1)
         x, _ = blocks(config, deterministic, self.backend, self.dtype, name="layers")(
-            inputs_embeds.astype(self.dtype), attention_mask.astype(bool)
+            x, attention_mask.astype(bool).reshape(batch, -1, shape[1])
         )
+        x = x[:, prefix_length:].reshape(shape)
         if positions is not None:
-            x = jnp.take_along_axis(x, positions[..., None], axis=1)  # [R, P, H]
+            x = jnp.take_along_axis(x, positions[..., None], axis=1)  # [R, A, H]
         x = RMSNorm(config.rms_norm_eps, self.dtype, name="norm")(x)
         logits = _projection(config, "lm_head", deterministic, self.dtype)(config.vocab_size, ("embed", "vocab"))(x)
         if config.num_added_tokens:
-            added = x @ self.added_head.astype(self.dtype)  # [R, P, A]
+            added = x @ self.added_head.astype(self.dtype)  # [R, A, added]
             logits = jnp.concatenate([logits, added], axis=-1)
         return logits.astype(jnp.float32)

@@ -16,7 +16,7 @@ from pvchat_jax.models.vision import VisionEncoder
 
 
 class PVChatOutput(NamedTuple):
-    """`logits: float32[B, K, S, V]`, or at P chosen positions alone [B, K, P, V], and the routing of each ReMoH module over the
+    """`logits: float32[B, K, S, V]`, or at A chosen positions alone [B, K, A, V], and the routing of each ReMoH module over the
     B * N clips."""
 
     logits: jax.Array
@@ -44,6 +44,10 @@ class PVChat(nn.Module):
 
     B videos of N clips (tiles and global view) each have K questions, one row of S tokens per question;
     a video is encoded once for all its rows.
+
+    Attributes:
+      prefix_length: positions at the start that all rows of a video have in common, its visual tokens among them. The language model
+        computes these once for a video, with the same result; 0 computes every row as a whole.
     """
 
     vision_encoder: VisionBackbone
@@ -53,6 +57,7 @@ class PVChat(nn.Module):
     vision_norm_eps: float
     text_width: int
     dtype: Dtype = jnp.float32
+    prefix_length: int = 0
 
     def setup(self) -> None:
         config = self.qformer_config
@@ -117,22 +122,47 @@ class PVChat(nn.Module):
           input_ids, attention_mask, video_mask: [B, K, S]; visual positions hold any id.
           features: float[B, N, L, D] from `encode_video`.
           instruction_ids, instruction_mask: [B * N, Lt], optional text for the Q-Former.
-          positions: int[B, K, P], where logits are wanted; by default everywhere, which with a large vocabulary is most of the memory.
+          positions: int[B, K, A], where logits are wanted, none of them in the common prefix; by default everywhere after it, which
+            with a large vocabulary is most of the memory.
           deterministic: False draws dropout from the `dropout` stream.
         """
         if features is None:
             features = self.encode_video(video)
         queries = self.query(features, instruction_ids, instruction_mask, deterministic=deterministic)
         visual = self.visual_tokens(queries.queries, features.shape[0])
-        embeddings = self.embed_rows(visual, input_ids, video_mask)
-        mask = attention_mask.reshape(-1, attention_mask.shape[-1]).astype(bool)
-        flat_positions = None if positions is None else positions.reshape(-1, positions.shape[-1])
-        logits = self.language_model(embeddings, mask, flat_positions, deterministic=deterministic)
-        return PVChatOutput(logits.reshape(*input_ids.shape[:2], *logits.shape[1:]), queries.routing)
+        logits = self.row_logits(visual, input_ids, attention_mask, video_mask, positions, deterministic=deterministic)
+        return PVChatOutput(logits, queries.routing)
+
+    def row_logits(
+        self,
+        visual: jax.Array,
+        input_ids: jax.Array,
+        attention_mask: jax.Array,
+        video_mask: jax.Array,
+        positions: jax.Array | None = None,
+        *,
+        deterministic: bool = True,
+    ) -> jax.Array:
+        """The language model's part of `__call__`, from `visual_tokens` on: float32[B, K, A or S, V]."""
+        start, prefix = self.prefix_length, None
+        if start:
+            prefix = self.embed_rows(visual, input_ids[:, :1, :start], video_mask[:, :1, :start])
+            embeddings = self.language_model.embed(_rows(input_ids[..., start:]))
+        else:
+            embeddings = self.embed_rows(visual, input_ids, video_mask)
+        mask = _rows(attention_mask[..., start:]).astype(bool)
+        chosen = None if positions is None else _rows(positions - start)
+        logits = self.language_model(embeddings, mask, chosen, prefix=prefix, deterministic=deterministic)
+        return logits.reshape(*input_ids.shape[:2], *logits.shape[1:])
 
 
-def build_pvchat(config: PVChatConfig, dtype: Dtype = jnp.float32) -> PVChat:
-    """The model of `config` that computes in `dtype`; another backbone is exchanged here."""
+def _rows(array: jax.Array) -> jax.Array:
+    """`[B, K, S] -> [B * K, S]`."""
+    return array.reshape(-1, array.shape[-1])
+
+
+def build_pvchat(config: PVChatConfig, dtype: Dtype = jnp.float32, *, prefix_length: int = 0) -> PVChat:
+    """The model of `config` that computes in `dtype`, and a common prefix once; another backbone is exchanged here."""
     parts = {"remat_policy": config.remat_policy, "backend": config.attention_backend, "dtype": dtype}
     return PVChat(
         vision_encoder=VisionEncoder(config.vision, **parts),
@@ -142,6 +172,7 @@ def build_pvchat(config: PVChatConfig, dtype: Dtype = jnp.float32) -> PVChat:
         vision_norm_eps=config.vision.output_norm_eps,
         text_width=config.language_model.width,
         dtype=dtype,
+        prefix_length=prefix_length,
     )
 
 
@@ -157,6 +188,6 @@ def init_boxed(model: PVChat, config: PVChatConfig, key: jax.Array) -> dict:
     ids = jnp.zeros((1, 1, video_tokens + 1), jnp.int32)
     mask = jnp.ones(ids.shape, bool)
     instruction = jnp.zeros((1, 1), jnp.int32)
-    return model.init(
+    return model.clone(prefix_length=0).init(
         key, video, ids, mask, mask.at[..., -1].set(False), instruction_ids=instruction, instruction_mask=jnp.ones((1, 1), bool)
     )["params"]

@@ -55,7 +55,7 @@ def write_weights(directory: Path, params: Params, config: PretrainConfig) -> Pa
 
 def score_base(config: PretrainConfig, params: Params, pictures: Pictures, features: np.ndarray, rows: Rows) -> BaseScores:
     """Scores of the finished model on the videos after the first `num_videos`, which nothing was trained on."""
-    model = build_pvchat(config.language.model)
+    model = build_pvchat(config.language.model, prefix_length=rows.prefix_length)
     exact = jax.jit(functools.partial(exact_answers, model=model))
     look = jax.jit(read_person)
     language = {name: child for name, child in params.items() if name not in ("readers", "slot_readers")}

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.data.conversation import IGNORED_LABEL, answer_positions, num_learnt, pad_row
+from pvchat_jax.data.conversation import IGNORED_LABEL, answer_positions, common_prefix_length, num_learnt, pad_row
 from pvchat_jax.data.pipeline import training_rows
 from pvchat_jax.data.records import Question
 from pvchat_jax.data.tokenizer import SubjectTokenizer
@@ -35,7 +35,7 @@ SLOT_GROUPS = {name: GROUPS[name] for name in ("occupied", *PERSON_CLASSES)}
 class Rows(NamedTuple):
     """Conversations of N videos with K questions each, padded to S positions: int16[N, K, S] each.
 
-    `answer_positions` is int16[N, K, A], for the A tokens of the longest answer.
+    `answer_positions` is int16[N, K, A], for the A tokens of the longest answer; the first `prefix_length` positions are all alike.
     """
 
     input_ids: np.ndarray
@@ -43,6 +43,7 @@ class Rows(NamedTuple):
     answer_positions: np.ndarray
     lengths: np.ndarray  # int16[N, K]
     video_mask: np.ndarray  # bool[S], the same in all rows
+    prefix_length: int
 
 
 def init_language(model: PVChat, config: TrainConfig, params: Params, key: jax.Array) -> Params:
@@ -66,6 +67,7 @@ def tokenise(questions: Sequence[Sequence[Question]], tokenizer: SubjectTokenize
         answer_positions=answer_positions(labels, num_learnt(row_of.values())).astype(np.int16),
         lengths=lengths,
         video_mask=padded[0][0].video_mask,
+        prefix_length=common_prefix_length(row_of.values()),
     )
 
 

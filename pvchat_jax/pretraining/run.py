@@ -211,7 +211,7 @@ def train_language(
 ) -> Params:
     """The last phase; returns everything but the vision part, `slot_readers` included."""
     phase = config.language
-    model = build_pvchat(phase.model)
+    model = build_pvchat(phase.model, prefix_length=rows.prefix_length)
     params = initial_params(phase, model, mesh)
     trainable = _start(config, init_language(model, phase, params, jax.random.fold_in(jax.random.key(config.seed), 2)), mesh)
     # A copy in memory: batches are random, and pages of a mapped file may be taken away.

@@ -135,7 +135,9 @@ def _range(value: Coordinate) -> tuple[float, float]:
 
 def ellipse(canvas: Canvas, x: Coordinate, y: Coordinate, radius_x: float, radius_y: float, *, square: bool = False) -> Mask | None:
     """An ellipse around (x, y); `square` makes it a superellipse of order 4, a rectangle with very round corners."""
-    box = canvas.box(x, y, radius_x, radius_y)
+    smaller = min(radius_x, radius_y)
+    soft = 1 + 0.5 / (canvas.pixels * smaller)  # at the ends of a flat ellipse the soft edge is wider than a pixel
+    box = canvas.box(x, y, radius_x * soft, radius_y * soft)
     if box is None:
         return None
     u = np.square(box.dx / np.float32(radius_x))
@@ -147,7 +149,7 @@ def ellipse(canvas: Canvas, x: Coordinate, y: Coordinate, radius_x: float, radiu
     if square:
         np.sqrt(level, out=level)
     level -= np.float32(1.0)
-    level *= np.float32(min(radius_x, radius_y))
+    level *= np.float32(smaller)
     return box.times(box.edge(level))
 
 

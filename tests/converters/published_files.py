@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors.numpy import save_file
 
 from tests import golden_sets
@@ -61,8 +62,7 @@ def save_shards(state_dict: StateDict, folder: Path, index: str = "model.safeten
 
 def save_torch(state_dict: StateDict, path: Path, wrapper: str | None = None) -> None:
     """As torch.save writes a state dict, in the entry `wrapper` of a training checkpoint if one is named."""
-    import torch
-
+    torch = pytest.importorskip("torch")
     tensors = {key: torch.from_numpy(np.array(value)) for key, value in state_dict.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({wrapper: tensors, "epoch": 3} if wrapper else tensors, path)

@@ -78,7 +78,7 @@ def write_set(directory: Path) -> Recording:
     config = recordings.model_config(INFO)
     model = build_pvchat(config)
     params = random_params(lambda key: {"params": init_boxed(model, config, key)}, jax.random.key(0))
-    inputs = _inputs(config)
+    inputs = make_inputs(config)
     recording = Recording(NAME, INFO, config, params, inputs)
     io = dict(inputs)
     with jax.default_matmul_precision("highest"):  # as in compare_recording, so that both run the same compiled program
@@ -102,7 +102,8 @@ def state_dict(params: dict, config: PVChatConfig) -> dict[str, np.ndarray]:
     return found
 
 
-def _inputs(config: PVChatConfig) -> dict[str, np.ndarray]:
+def make_inputs(config: PVChatConfig) -> dict[str, np.ndarray]:
+    """Two rows of random pixels and ids, with an instruction for each clip."""
     rng = np.random.default_rng(0)
     vision, tokens = config.vision, config.qformer.num_visual_tokens
     video = rng.normal(size=(BATCH, CLIPS, vision.num_frames, 3, vision.image_size, vision.image_size)).astype(np.float32)

@@ -41,6 +41,7 @@ def test_the_report_names_what_is_left_to_training_and_what_is_not_used(
     assert run(monkeypatch, "--src", tmp_path, "--dst", tmp_path / "weights", "--preset", "golden", "--dtype", "float32") == 0
     shown = capsys.readouterr().out
     assert "left for training to initialise: subject_tokens" in shown and "without a tokenizer" in shown
+    assert f"copy tokenizer.json and tokenizer_config.json of the language model to {tmp_path / 'weights' / 'tokenizer'}" in shown
     assert "not used, never called: project_down" in shown and "fingerprint" in shown
 
 

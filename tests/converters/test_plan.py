@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from converters.key_forms import halves_from_neighbours, table_key
 from converters.plan import COMBINED, Plan, make_plan, parameter_shapes, tensor_shapes
@@ -103,6 +102,7 @@ def test_a_file_of_the_video_encoder(prefix: str) -> None:
 
 @pytest.mark.parametrize("frames", [2, 8])
 def test_a_position_table_of_other_frames_is_interpolated_as_in_the_original(frames: int) -> None:
+    torch = pytest.importorskip("torch")
     state_dict = vision_file()
     grid, width = GOLDEN.config.vision.grid_size, GOLDEN.config.vision.width
     table = np.random.default_rng(0).normal(size=(1, 1 + frames * grid**2, width)).astype(np.float32)
@@ -114,6 +114,28 @@ def test_a_position_table_of_other_frames_is_interpolated_as_in_the_original(fra
     written = values(plan)["vision_encoder/pos_embed"]
     np.testing.assert_array_equal(written[:, :1], table[:, :1])
     np.testing.assert_allclose(written[:, 1:], expected.numpy(), atol=1e-6)
+
+
+def test_an_encoder_trained_on_video_alone_gets_its_image_table_from_the_video_table() -> None:
+    """docs/reference.md, section 1: without a table of its own, an image has the mean over the frames, the class token's row kept."""
+    state_dict = {key: value for key, value in vision_file(prefix="").items() if key != "img_pos_embed"}
+    plan = make_plan(stored(state_dict | {"fc_norm.weight": np.ones(3, np.float32)}), GOLDEN.config, ["vision"])
+    assert plan.changed == {"vision_encoder.img_pos_embed": "not in the files, so the mean of pos_embed over the frames"}
+    assert "classes of actions" in plan.excused["fc_norm.weight"]
+    table, vision = state_dict["pos_embed"], GOLDEN.config.vision
+    mean = np.mean([table[:, 1 + start :][:, : vision.grid_size**2] for start in range(0, table.shape[1] - 1, vision.grid_size**2)], axis=0)
+    written = values(plan)["vision_encoder/img_pos_embed"]
+    np.testing.assert_array_equal(written[:, 0], table[:, 0])
+    np.testing.assert_allclose(written[:, 1:], mean, atol=1e-6)
+    assert_as_in_the_golden(plan, besides=("vision_encoder/img_pos_embed",))
+    combined = {key: value for key, value in GOLDEN.state_dict.items() if key != "vision_encoder.img_pos_embed"}
+    assert "1 tensors are missing ('vision_encoder.img_pos_embed')" in refused(stored(combined))
+
+
+def test_layer_scales_under_their_third_name() -> None:
+    state_dict = {key.replace(".gamma", ".weight"): value for key, value in vision_file().items()}
+    assert "vision_encoder.blocks.0.ls1.weight" in state_dict
+    assert_as_in_the_golden(make_plan(stored(state_dict), GOLDEN.config, ["vision"]))
 
 
 @pytest.mark.parametrize("root", ["Qformer.", "qformer.", ""])
@@ -148,6 +170,7 @@ def test_one_part_of_the_combined_checkpoint() -> None:
 
 def mistral_file(own_names: bool) -> StateDict:
     """The golden's Mistral as transformers names it (checked against transformers), or as Mistral does."""
+    torch = pytest.importorskip("torch")
     from transformers import MistralConfig, MistralForCausalLM
 
     size = GOLDEN.config.language_model

@@ -8,11 +8,12 @@ import re
 import types
 
 import numpy as np
-import torch
-from torch import nn
+import pytest
 
-from converters import record
 from tests.golden_sets import GOLDENS, load_npz
+
+torch = pytest.importorskip("torch")
+record, nn = pytest.importorskip("converters.record"), torch.nn
 
 WIDTH, QUERIES, VOCABULARY, CLIPS = 8, 5, 11, 2
 

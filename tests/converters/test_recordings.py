@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,13 +51,23 @@ def _edit_weights(directory: Path, change: Callable[[dict], None]) -> None:
     save_file(tensors, path)
 
 
+def _absurd_npz(path: Path) -> None:
+    """An array whose header states a size that no memory has."""
+    header = {"descr": "<f8", "fortran_order": False, "shape": (2**44, 4)}
+    with zipfile.ZipFile(path, "w") as archive, archive.open("a.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda folder: (folder / "A_config.json").unlink(), "A_config.json does not exist; name one of the sets.*there are: none"),
         (lambda folder: (folder / "A_config.json").write_text("{"), "A_config.json is no configuration"),
         (lambda folder: (folder / "A_config.json").write_text("[]"), "A_config.json is no configuration"),
+        (lambda folder: (folder / "A_config.json").write_text("[" * 100_000), "A_config.json is no configuration"),
         (lambda folder: _edit_config(folder, lambda info: info["vit"].pop("depth")), "lacks 'depth'"),
+        (lambda folder: _edit_config(folder, lambda info: info["qformer"].pop("moh_top_k")), "A_config.json lacks 'moh_top_k'"),
+        (lambda folder: _edit_config(folder, lambda info: info["vit"].update(patch_size=0)), "A_config.json is no configuration"),
         (lambda folder: _edit_config(folder, lambda info: info["vit"].update(num_heads=7)), "not divisible by vision.num_heads 7"),
         (lambda folder: _edit_config(folder, lambda info: info["qformer"].update(hidden_act="relu")), "not of gelu"),
         (lambda folder: _edit_config(folder, lambda info: info["llm"].update(intermediate_size=95)), "up_proj"),
@@ -69,6 +80,7 @@ def _edit_weights(directory: Path, change: Callable[[dict], None]) -> None:
         (lambda folder: (folder / "A_io.npz").unlink(), "A_io.npz does not exist"),
         (lambda folder: (folder / "A_io.npz").write_bytes((folder / "A_io.npz").read_bytes()[:5000]), "not an .npz file"),
         (lambda folder: np.savez(folder / "A_io.npz", a=np.array([{}], dtype=object)), "not an .npz file"),
+        (lambda folder: _absurd_npz(folder / "A_io.npz"), "not an .npz file"),
         (lambda folder: np.save((folder / "A_io.npz").open("wb"), np.zeros(3)), "not an .npz file"),
     ],
 )
@@ -76,3 +88,18 @@ def test_damaged_sets_are_refused(directory: Path, damage: Callable[[Path], obje
     damage(directory)
     with pytest.raises(UserError, match=message):
         recordings.load_set(directory, "A")
+
+
+def test_an_array_that_is_missing_is_named_with_its_file(directory: Path) -> None:
+    arrays = recordings.load_set(directory, "A").io
+    assert "posT/none" not in arrays and arrays.get("posT/none") is None
+    with pytest.raises(UserError, match=r"A_io\.npz lacks 'posT/none'"):
+        arrays["posT/none"]
+
+
+@pytest.mark.parametrize("name", ["grad_norms", "total_loss"])
+def test_a_training_run_that_is_incomplete_is_refused(directory: Path, name: str) -> None:
+    arrays = recordings.load_npz(GOLDENS / "A_train.npz")
+    np.savez(directory / "A_train.npz", **{**arrays, name: np.float32(1)})
+    with pytest.raises(UserError, match=f"A_train.npz needs .*{name}"):
+        recordings.load_training(directory, "A")

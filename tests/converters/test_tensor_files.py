@@ -8,7 +8,6 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import save_file
 
 from converters import tensor_files
@@ -16,6 +15,8 @@ from converters.sources import source_tensors
 from converters.tensor_files import stored_tensors
 from pvchat_jax.errors import UserError
 from tests.converters.published_files import save_shards, save_torch
+
+torch = pytest.importorskip("torch")
 
 VALUES = {
     "a": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -35,7 +36,7 @@ def refused(source: Path) -> str:
     return message
 
 
-def torch_tensors() -> dict[str, torch.Tensor]:
+def torch_tensors() -> dict:
     floats = {key: torch.from_numpy(value.astype(np.float32)) for key, value in VALUES.items() if key != "d"}
     kinds = {"a": torch.float32, "b": torch.bfloat16, "c": torch.float16}
     return {key: tensor.to(kinds[key]) for key, tensor in floats.items()} | {"d": torch.from_numpy(VALUES["d"])}

@@ -21,6 +21,7 @@ from converters.verification.comparison import AGREES, DIFFERS, NOT_COMPARED, To
 from converters.verification.losses import compare_losses
 from converters.verification.recording import compare_recording
 from converters.verification.report import first_difference, summarised
+from converters.verification.training import TrainingRun, compare_training
 from pvchat_jax.errors import UserError
 from tests import golden_sets
 from tests.converters import synthetic_sets
@@ -94,6 +95,12 @@ def test_a_changed_weight_is_found_where_it_acts(directory: Path, key: str, stag
     assert first_difference(_compare(directory).values()).stage == stage
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", golden_sets.NAMES)
+def test_every_stage_that_the_original_recorded(name: str) -> None:
+    assert verify.main(["--goldens", str(golden_sets.PATHS[name].parent), "--name", name]) == 0
+
+
 def test_a_changed_block_differs_alone() -> None:
     """On the goldens, which record each block: the next one is fed with what was recorded."""
     golden = golden_sets.load("A")
@@ -147,6 +154,34 @@ def test_regularisers_of_other_constants(recorded: tuple[Path, Recording]) -> No
     assert {one.stage for one in comparisons} == expected.keys()
 
 
+def test_losses_of_the_original_from_what_it_recorded() -> None:
+    golden = golden_sets.load("A")
+    stages = {name.removeprefix("vid/"): array for name, array in golden.io.items() if name.startswith("vid/")}
+    comparisons = {one.stage: one for one in compare_losses(golden, {"vid": stages})}
+    assert_agree(list(comparisons.values()))
+    assert {f"{call}/{loss}" for call in ("vid", "vid2") for loss in ("lm_loss", "lb_loss", "total_loss")} < comparisons.keys()
+
+
+def test_a_parameter_that_no_step_moves_counts_as_trained_nowhere() -> None:
+    golden = golden_sets.load("A")
+    recorded = recordings.load_training(golden_sets.GOLDENS, "A")
+    norms = dict(zip(recorded["grad_names"].tolist(), recorded["grad_norms"], strict=True))
+    run = TrainingRun(
+        losses={name: recorded[name].tolist() for name in ("total_loss", "lm_loss", "lb_loss")},
+        coefficients=recorded["aux_lambda_after"],
+        hae_weights=recorded["aux_alignment_weight"],
+        first_gradients={key: recorded.get(f"grad/{key}", np.array([norm])) for key, norm in norms.items()},
+        final={key: recorded[f"final/{key}"] for key in recorded["final_names"].tolist()},
+        first_lm_loss=float(recorded["lm_loss"][0]),
+    )
+    bias = golden.state_dict["project_up.bias"]
+    for final, verdict in ((bias, AGREES), (bias + 1, DIFFERS)):
+        changed = dataclasses.replace(run, final={**run.final, "project_up.bias": final})
+        comparisons = {one.stage: one for one in compare_training(golden, recorded, changed)}
+        assert comparisons.pop("train/final_names").verdict == verdict
+        assert_agree(list(comparisons.values()))
+
+
 def test_exit_status_and_report(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = directory.parent / "reports" / "report.json"
     assert verify.main([*_arguments(directory), "--report", str(report)]) == 0
@@ -164,8 +199,28 @@ def test_exit_status_and_report(directory: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("in/video", lambda array: array[..., :-1], r"has the shape .* \(B = 2, N = 1, T = 2, 3, 24, 24\)"),
+        ("in/video", lambda array: array[:, 0], "in/video of the set odd has the shape"),
+        ("in/attention_mask", lambda array: array[:, 1:], r"in/attention_mask .* \(B = 2, S = 13\)"),
+        ("in/instr_input_ids", lambda array: array[:1], r"\(B \* N = 2, L\)"),
+        ("in/input_ids", lambda array: array.astype(np.float32), "holds float32 and no integers"),
+        ("in/video_idx", np.zeros_like, r"marks \[0, 0\] places in its rows, where 1 clips have 5 tokens"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused_by_name(name: str, change: Callable, message: str) -> None:
+    config = recordings.model_config(synthetic_sets.INFO)
+    inputs = synthetic_sets.make_inputs(config)
+    changed = Recording(synthetic_sets.NAME, synthetic_sets.INFO, config, {}, inputs | {name: change(inputs[name])})
+    with pytest.raises(UserError, match=message):
+        next(compare_recording(changed))
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (lambda folder: [*_arguments(folder), "--report", str(folder)], "is a folder"),
         (lambda folder: ["--goldens", str(folder), "--name", "B"], "there are: odd"),
         (lambda folder: [*_arguments(folder), "--train"], "odd_train.npz does not exist"),
         (lambda folder: ["--checkpoint", str(folder / "none"), "--io", str(folder / "odd_io.npz")], "there is nothing at"),
@@ -217,6 +272,7 @@ def test_values_that_are_not_finite_never_agree() -> None:
     bad = np.array([1, np.nan, 1])
     assert compare("a", bad, good).verdict == compare("a", good, bad).verdict == compare("a", bad, bad).verdict == DIFFERS
     assert compare("a", np.array([np.inf, 1, 1]), good).verdict == DIFFERS
+    assert compare("a", good, np.array(["x", "y", "z"])).note == "recorded as <U1"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pvchat_jax.data.conversation import TextRow, answer_positions, build_prompt_row, build_training_row, pad_row, reference_pieces
+from pvchat_jax.data.conversation import (
+    TextRow,
+    answer_positions,
+    build_prompt_row,
+    build_training_row,
+    common_prefix_length,
+    pad_row,
+    reference_pieces,
+)
 from pvchat_jax.data.tokenizer import SubjectTokenizer, load_tokenizer
 from pvchat_jax.errors import UserError
 from tests.data.tokenizer_files import write_byte_level, write_word_level
@@ -97,6 +105,22 @@ def test_positions_of_answers_are_those_before_the_learnt_tokens() -> None:
     np.testing.assert_array_equal(answer_positions(labels[None, :, None], 3)[0, 0], [[1, 2, 4]])
     with pytest.raises(ValueError, match="learns 2 tokens, more than 1"):
         answer_positions(labels, 1)
+
+
+@pytest.mark.parametrize("style", ["reference", "pvchat"])
+def test_rows_have_everything_up_to_the_question_in_common(tokenizer: SubjectTokenizer, style: str) -> None:
+    rows = [training_row(tokenizer, style=style, question=text) for text in ("Is <Wilson> here?", "What is <Wilson> doing?")]
+    length = common_prefix_length(rows)
+    first, second = (row.input_ids for row in rows)
+    np.testing.assert_array_equal(first[:length], second[:length])
+    assert first[length] != second[length] and np.flatnonzero(rows[0].video_mask)[-1] < length
+    assert common_prefix_length([*rows, rows[0]]) == length
+    assert common_prefix_length(rows[:1]) == np.argmax(rows[0].labels != -100) - 1  # the answer is predicted after the prefix
+    assert common_prefix_length([prompt_row(tokenizer, style=style)] * 2) > length
+
+
+def test_rows_whose_visual_positions_differ_have_no_common_prefix(tokenizer: SubjectTokenizer) -> None:
+    assert common_prefix_length([training_row(tokenizer, tokens_per_clip=count) for count in (3, 4)]) == 0
 
 
 @pytest.mark.parametrize(("num_clips", "tokens_per_clip"), [(1, 1), (1, 16), (3, 25), (5, 112)])

@@ -24,7 +24,7 @@ from pvchat_jax.data.pipeline import (
     question_indices,
     read_clips,
     select_records,
-    text_length,
+    text_shape,
 )
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
@@ -376,11 +376,12 @@ def test_missing_data_is_reported_with_the_file(
         iterate(make_config(**settings), [records[video] for video in videos])
 
 
-def test_text_length_is_the_smallest_bucket_for_the_longest_row(records: list[Record]) -> None:
+def test_text_rows_have_the_smallest_bucket_for_the_longest_row(records: list[Record]) -> None:
     longest = max(len("[INST] <Video></Video>[/INST] [INST][<Wilson>]q0?[/INST]0.0") + 2 + TINY.qformer.num_visual_tokens for _ in records)
-    assert text_length(make_config(text_buckets=(longest - 1, longest, 999)), records, LetterTokenizer()) == longest
+    shape = text_shape(make_config(text_buckets=(longest - 1, longest, 999)), records, LetterTokenizer())
+    assert shape == (longest, len("[INST] <Video></Video>[/INST] [INST][<Wilson>]q") + 1 + TINY.qformer.num_visual_tokens)
     with pytest.raises(UserError, match=r"people\.jsonl: the question 'q\d\?' of video .*\d\.mp4 takes") as caught:
-        text_length(make_config(text_buckets=(longest - 2, longest - 1)), records, LetterTokenizer())
+        text_shape(make_config(text_buckets=(longest - 2, longest - 1)), records, LetterTokenizer())
     assert f"takes {longest} tokens" in str(caught.value)
 
 

@@ -49,18 +49,28 @@ class RecitingModel:
     """
 
     def __init__(self, script: Mapping[tuple[float, int], list[int]], asked_id: int, eos_id: int) -> None:
-        self.traces = {"encode_video": 0, "query": 0, "__call__": 0}
+        self.traces = {"encode_video": 0, "query": 0, "visual_tokens": 0, "row_logits": 0}
         self._pixels = np.array([pixel for pixel, _ in script], np.float32)
         self._words = np.array([word for _, word in script], np.int32)
         longest = max(map(len, script.values())) + 1
         self._answers = np.array([[*answer, *[eos_id] * (longest - len(answer))] for answer in script.values()], np.int32)
         self._asked_id = asked_id
 
-    def apply(self, variables: Any, video: Any, *rows: Any, method: str = "__call__", **keywords: Any) -> Any:
+    def clone(self, **changes: Any) -> "RecitingModel":
+        return self
+
+    def apply(self, variables: Any, *arguments: Any, method: str) -> Any:
         self.traces[method] += 1
-        if method == "query":
-            return SimpleNamespace(routing={"1.self": SimpleNamespace(gates=self._gates(video))})
-        return video[:, :, :1, 0, 0, :1] + variables["params"] if method == "encode_video" else self._answer(*rows, **keywords)
+        return getattr(self, f"_{method}")(variables["params"], *arguments)
+
+    def _encode_video(self, params: jax.Array, video: jax.Array) -> jax.Array:
+        return video[:, :, :1, 0, 0, :1] + params
+
+    def _query(self, params: jax.Array, features: jax.Array) -> SimpleNamespace:
+        return SimpleNamespace(queries=features, routing={"1.self": SimpleNamespace(gates=self._gates(features))})
+
+    def _visual_tokens(self, params: jax.Array, queries: jax.Array, num_videos: int) -> jax.Array:
+        return queries
 
     @staticmethod
     def _gates(features: jax.Array) -> jax.Array:
@@ -69,15 +79,14 @@ class RecitingModel:
         bright, dark = jnp.maximum(pixels, 0), jnp.maximum(-pixels, 0)
         return jnp.stack([jnp.stack([bright, dark], -1), jnp.stack([bright, 0 * dark], -1)], axis=1)
 
-    def _answer(
-        self, ids: jax.Array, mask: jax.Array, video_mask: jax.Array, *, features: jax.Array, positions: jax.Array, deterministic: bool
-    ) -> SimpleNamespace:
-        assert deterministic
+    def _row_logits(
+        self, params: jax.Array, visual: jax.Array, ids: jax.Array, mask: jax.Array, video_mask: jax.Array, positions: jax.Array
+    ) -> jax.Array:
         ids = jnp.where(mask & ~video_mask, ids, -1)
         started = jnp.cumsum(jnp.cumsum(ids == self._asked_id, axis=-1) >= 2, axis=-1) - 1  # [B, K, S] tokens since the question's end
-        same_video = jnp.abs(features[:, 0, 0, 0, None] - self._pixels) < 1e-3  # [B, script]
+        same_video = jnp.abs(visual[:, 0, 0, 0, None] - self._pixels) < 1e-3  # [B, script]
         same_question = jnp.any(ids[..., None] == self._words, axis=2)  # [B, K, script]
         line = jnp.argmax(same_video[:, None] & same_question, axis=-1)  # [B, K]
         said = jnp.take_along_axis(jnp.asarray(self._answers)[line], jnp.clip(started, 0, self._answers.shape[1] - 1), axis=2)
         said = jnp.take_along_axis(said, positions, axis=2)
-        return SimpleNamespace(logits=5.0 * jax.nn.one_hot(said, VOCABULARY_SIZE))
+        return 5.0 * jax.nn.one_hot(said, VOCABULARY_SIZE)

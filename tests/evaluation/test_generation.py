@@ -12,10 +12,10 @@ from PIL import Image
 from rich.console import Console
 
 from pvchat_jax.config.schema import DataConfig, TrainConfig
-from pvchat_jax.data.conversation import build_prompt_row, pad_row
+from pvchat_jax.data.conversation import build_prompt_row, common_prefix_length, pad_row
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
-from pvchat_jax.evaluation.generation import answer_records, decide, make_decoder
+from pvchat_jax.evaluation.generation import answer_records, decide, make_decoder, make_viewer
 from pvchat_jax.models.config import TINY
 from pvchat_jax.models.pvchat import build_pvchat, init_boxed
 from tests.evaluation.scripted import RecitingModel, WordTokenizer
@@ -58,7 +58,7 @@ def test_every_question_gets_its_answer_in_order_and_one_compilation_does_for_al
     asked = [(record.video, question.question, question.answer) for record in records for question in record.questions]
     assert [(answer.video, answer.question, answer.gold) for answer in answers] == asked
     assert not set_aside
-    assert model.traces == {"encode_video": 1, "query": 1, "__call__": 1}
+    assert model.traces == {"encode_video": 1, "query": 1, "visual_tokens": 1, "row_logits": 1}
 
 
 def test_log_odds_are_of_yes_against_no_for_existence_questions_only(tmp_path: Path) -> None:
@@ -127,8 +127,10 @@ def test_padding_does_not_change_what_the_real_model_says() -> None:
     padded = [pad_row(row, len(rows[1].input_ids) + 9) for row in rows]
     ids, video_mask = (np.stack([getattr(row, field) for row in padded])[None] for field in ("input_ids", "video_mask"))
     lengths = np.array([[len(row.input_ids) for row in rows]], np.int32)
-    decode = make_decoder(model, max_new_tokens=4, eos_id=tokenizer.eos_id, yes_id=3, no_id=4)
-    decoded = decode(params, features, 0.0, ids, lengths, video_mask, np.ones((1, 2), bool))
+    sharing = model.clone(prefix_length=common_prefix_length(rows))  # and the model below shares nothing
+    visual = make_viewer(sharing)(params, features).visual
+    decode = make_decoder(sharing, max_new_tokens=4, eos_id=tokenizer.eos_id, yes_id=3, no_id=4)
+    decoded = decode(params, visual, 0.0, ids, lengths, video_mask, np.ones((1, 2), bool))
     said = np.asarray(decoded.tokens)[0, 0]
     assert tokenizer.eos_id not in said and len(set(said)) > 1, "choose another seed: this answer would test little"
 
@@ -140,7 +142,7 @@ def test_padding_does_not_change_what_the_real_model_says() -> None:
     np.testing.assert_allclose(decoded.log_odds[0, 0], logits[0, 3] - logits[0, 4], rtol=1e-3)
 
     above = float(decoded.log_odds[0, 0]) + 1
-    strict = decode(params, features, above, ids, lengths, video_mask, np.ones((1, 2), bool))
+    strict = decode(params, visual, above, ids, lengths, video_mask, np.ones((1, 2), bool))
     np.testing.assert_allclose(strict.log_odds, decoded.log_odds, rtol=1e-6)  # what the model thinks is reported as it is
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from pvchat_jax.models.attention import attention_with_dropout, dot_product_attention, resolve_backend
+from pvchat_jax.models.attention import attention_after_prefix, attention_with_dropout, dot_product_attention, resolve_backend
 
 
 def _inputs(num_kv_heads: int = 4) -> tuple[np.ndarray, ...]:
@@ -37,6 +37,31 @@ def test_backends_agree_with_the_definition(backend: str, num_kv_heads: int, is_
     outputs = dot_product_attention(query, key, value, key_mask=mask, is_causal=is_causal, sliding_window=window, backend=backend)
     rows = mask if window else np.ones_like(mask)  # a padded query with a window may see no key at all
     np.testing.assert_allclose(np.asarray(outputs)[rows], _plain(query, key, value, mask, is_causal, window)[rows], atol=2e-6)
+
+
+@pytest.mark.parametrize("window", [None, 4, 7])
+@pytest.mark.parametrize("prefix", [0, 5])
+def test_rows_after_a_common_prefix_are_sequences_of_their_own(prefix: int, window: int | None) -> None:
+    rng = np.random.default_rng(0)
+    batch, rows, length = 2, 3, 4
+    query, key, value = (rng.normal(size=(batch, prefix + rows * length, heads, 8)).astype(np.float32) for heads in (4, 2, 2))
+    mask = np.ones((batch, rows, length), bool)
+    mask[1, 2, 2:] = False
+    outputs = np.asarray(attention_after_prefix(query, key, value, mask, sliding_window=window))
+
+    def sequence(x: np.ndarray, row: int) -> np.ndarray:
+        start = prefix + row * length
+        return np.concatenate([x[:, :prefix], x[:, start : start + length]], axis=1)
+
+    for row in range(rows):
+        alone = dot_product_attention(
+            *(sequence(x, row) for x in (query, key, value)),
+            key_mask=np.concatenate([np.ones((batch, prefix), bool), mask[:, row]], axis=1),
+            is_causal=True,
+            sliding_window=window,
+        )
+        seen = np.concatenate([np.ones((batch, prefix), bool), mask[:, row]], axis=1)
+        np.testing.assert_allclose(sequence(outputs, row)[seen], np.asarray(alone)[seen], atol=2e-6)
 
 
 def test_dropout_path_without_dropout() -> None:

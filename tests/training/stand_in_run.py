@@ -50,7 +50,7 @@ def stand_in_model() -> Iterator[None]:
         mock.patch.object(stand_in, "VOCAB", 681),
         mock.patch.object(initialise, "init_boxed", init_boxed),
         mock.patch.object(initialise, "build_pvchat", lambda config, dtype: StandIn()),
-        mock.patch.object(run, "build_pvchat", lambda config, dtype: StandIn()),
+        mock.patch.object(run, "build_pvchat", lambda config, dtype, prefix_length: StandIn()),
         mock.patch.object(pack_export, "build_pvchat", lambda config, dtype: StandIn()),
     ):
         yield

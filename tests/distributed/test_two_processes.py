@@ -1,0 +1,101 @@
+"""Real processes that meet over TCP: they train as one would, stop together and end when one of them is lost."""
+
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.distributed.processes import finish, losses, start
+from tests.training.stand_in_run import OVERRIDES, write_records
+
+STEPS = 6
+ENDLESS = 100_000
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory):
+    return write_records(tmp_path_factory.mktemp("records"))
+
+
+def arguments(records: Path, output: Path, **settings) -> list[str]:
+    settings = {
+        "data.train": records,
+        "output_dir": output,
+        "data.batch_size": 4,
+        "data.questions_per_video": 1,
+        "optimizer.warmup_steps": 2,
+        "num_steps": STEPS,
+        "log_every": 1,
+        "checkpoint.every_steps": 3,
+    } | settings
+    return ["--config=configs/stage1.py:tiny", *OVERRIDES, *(f"--config.{name}={value}" for name, value in settings.items())]
+
+
+@pytest.fixture(scope="module")
+def alone(records, tmp_path_factory):
+    """Losses of one process with two devices."""
+    output = tmp_path_factory.mktemp("alone") / "run"
+    ((status, shown, errors),) = finish(start(arguments(records, output), 1, devices=2))
+    assert status == 0, errors
+    assert "process" not in shown.splitlines()[0]
+    return losses(output)
+
+
+def test_two_processes_train_as_one_and_only_the_first_reports(records, alone, tmp_path):
+    output = tmp_path / "run"
+    (first, second) = finish(start(arguments(records, output, num_steps=3), 2))
+    assert first[0] == second[0] == 0, first[2] + second[2]
+    assert "process 0 of 2, started by settings in the environment; meeting the others at 127.0.0.1:" in first[1]
+    assert "data 2, fsdp 1" in first[1] and "step 3/3" in first[1]
+    assert second[1].startswith("process 1 of 2, started by") and "step" not in second[1] and "records" not in second[1]
+    assert sorted(path.name for path in output.iterdir()) == ["checkpoints", "config.json", "metrics.jsonl", "tensorboard"]
+    assert len(list((output / "tensorboard").iterdir())) == 1
+    again = finish(start(arguments(records, output), 2))
+    assert [status for status, *_ in again] == [0, 0], again
+    assert "continuing from step 3" in again[0][1]
+    assert losses(output) == pytest.approx(alone, rel=1e-5)
+
+
+def wait_for_step(process, number: int) -> str:
+    """Reads what `process` shows up to that step, and returns it."""
+    shown = ""
+    while not re.search(rf"^step {number}/", shown, re.MULTILINE):
+        line = process.stdout.readline()
+        assert line, process.communicate()
+        shown += line
+    return shown
+
+
+def test_a_lost_process_ends_the_others_within_a_minute_and_a_restart_continues(records, tmp_path):
+    given = arguments(records, tmp_path / "run", num_steps=ENDLESS)
+    for victim, before in ((1, 0), (0, 6)):
+        processes = start(given, 2)
+        shown = wait_for_step(processes[0], before + 8)
+        assert ("continuing from step" in shown) == bool(before)
+        processes[victim].kill()
+        killed_at = time.monotonic()
+        status, _, errors = finish(processes)[1 - victim]
+        took = time.monotonic() - killed_at
+        print(f"process {1 - victim} ended {took:.1f} s after process {victim} was killed")
+        assert took < 60
+        assert status == 1, errors
+        sentence = errors.splitlines()[-1]
+        assert sentence.startswith("error: ") and "start all of them again to continue from the last checkpoint" in sentence, errors
+
+
+def test_sigterm_to_one_saves_and_stops_all_at_the_same_step(records, tmp_path):
+    given = arguments(records, tmp_path / "run", num_steps=ENDLESS, **{"checkpoint.every_steps": ENDLESS})
+    processes = start(given, 2)
+    wait_for_step(processes[0], 2)
+    processes[1].send_signal(signal.SIGTERM)
+    ended = finish(processes)
+    assert [status for status, *_ in ended] == [128 + signal.SIGTERM] * 2, ended
+    steps = [
+        re.search(r"stopped by SIGTERM at step (\d+); continue with: python -m pvchat_jax.train", errors).group(1) for *_, errors in ended
+    ]
+    assert steps[0] == steps[1]
+    assert (tmp_path / "run/checkpoints" / steps[0]).is_dir()

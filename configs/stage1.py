@@ -65,7 +65,7 @@ def tiny() -> TrainConfig:
             text_buckets=(56, 64, 96, 128, 192, 256),
             num_workers=0,
         ),
-        optimizer=OptimizerConfig(subject_tokens=3e-3, name_row=3e-3, qformer=5e-4, router=1e-3, lora=2e-3, warmup_steps=20),
+        optimizer=OptimizerConfig(subject_tokens=3e-3, name_row=3e-3, qformer=2e-3, router=1e-3, lora=5e-3, warmup_steps=20),
         checkpoint=CheckpointConfig(every_steps=100, keep=2),
     )
 

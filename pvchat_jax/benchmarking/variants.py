@@ -30,12 +30,13 @@ VARIANTS: Mapping[str, Sequence[str]] = {
     "no_spr_no_hae": _both("objective.spr_weight=0.0", "objective.hae_mode=off"),
     "hae_without_gradient": _both("objective.hae_mode=reference"),
     "reference_init": _both("model.qformer.remoh.init=reference"),
-    "no_stage1": ("with_stage1=False",),
+    "with_stage1": ("with_stage1=True",),
     "one_positive": ("clip_set=one_positive",),
     "negatives": ("clip_set=negatives",),
     "synthetic_positives": ("clip_set=synthetic_positives",),
+    "other_look_alikes": ("clip_set=other_look_alikes",),
     **{f"tokens_{count}": _both(f"model.qformer.num_subject_tokens={count}") for count in (0, 4, 16, 32)},
-    **{f"lora_{rank}": _lora(rank) for rank in (0, 2, 32)},
+    **{f"lora_{rank}": _lora(rank) for rank in (0, 2, 8)},
 }
 
 # Variants by question, in the order in which a table should show them.
@@ -44,15 +45,16 @@ QUESTIONS: Mapping[str, Sequence[str]] = {
     "Are SPR and HAE needed?": ("no_spr_no_hae", "no_spr", "no_hae", DEFAULT),
     "HAE without or with a gradient?": ("no_hae", "hae_without_gradient", DEFAULT),
     "Routers that start at zero (reference) or as the identity?": ("reference_init", DEFAULT),
-    "Is stage 1 needed?": ("no_stage1", DEFAULT),
-    "One positive, plus negatives, plus synthetic positives, plus look-alikes?": (
+    "Is stage 1 needed?": (DEFAULT, "with_stage1"),
+    "One positive, plus negatives, plus synthetic positives, plus look-alikes (first without those whom tests may show)?": (
         "one_positive",
         "negatives",
         "synthetic_positives",
+        "other_look_alikes",
         DEFAULT,
     ),
     "How many subject tokens (default 8)?": ("tokens_0", "tokens_4", DEFAULT, "tokens_16", "tokens_32"),
-    "Which LoRA rank (default 8)?": ("lora_0", "lora_2", DEFAULT, "lora_32"),
+    "Which LoRA rank (default 32)?": ("lora_0", "lora_2", "lora_8", DEFAULT),
 }
 
 

@@ -4,8 +4,8 @@ import dataclasses
 
 from pvchat_jax.config.schema import TrainConfig
 
-# What is trained on, each with all that comes before it.
-CLIP_SETS = ("one_positive", "negatives", "synthetic_positives", "look_alikes")
+# What is trained on, each with all that comes before it; the last but one has no look-alike whom the cast's tests may show.
+CLIP_SETS = ("one_positive", "negatives", "synthetic_positives", "other_look_alikes", "look_alikes")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,11 @@ class PersonaliseConfig:
     video: str = ""
     output_dir: str = "runs/wilson"
     weights: str = "tiny"
-    num_clips: int = 800
-    num_calibration: int = 120
+    num_clips: int = 960
+    num_calibration: int = 96
     clip_set: str = "look_alikes"
     shared_dir: str = ""
-    with_stage1: bool = True
+    with_stage1: bool = False
     stage1: TrainConfig
     stage2: TrainConfig
     seed: int = 0

@@ -290,7 +290,7 @@ TINY = PVChatConfig(
         num_heads=4,
         num_kv_heads=2,
         head_dim=24,
-        lora=LoRAConfig(rank=8, alpha=16.0, dropout=0.0),
+        lora=LoRAConfig(rank=32, alpha=64.0, dropout=0.0),
     ),
     remat_policy="none",
 )

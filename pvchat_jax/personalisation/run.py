@@ -21,6 +21,7 @@ from pvchat_jax.training.initialise import load_run
 from pvchat_jax.training.run import train_run
 from pvchat_jax.training.weights import weights_directory
 from pvchat_jax.world.build import WorldPaths
+from pvchat_jax.world.people import Identity, people_group
 from pvchat_jax.world.progress import build_with_bar
 
 LOOKS_FILE = "looks.json"
@@ -85,11 +86,17 @@ def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> Wo
 def choose_clips(clips: Sequence[Record], config: PersonaliseConfig) -> list[Record]:
     """The records of `config.clip_set`: the one video, and the drawn clips of the kinds that the set has."""
     level = CLIP_SETS.index(config.clip_set)
-    roles = {role for role, needed in (("easy_negative", 1), ("positive", 2), ("hard_negative", 3)) if level >= needed}
-    drawn = [record for record in clips if record.role in roles]
-    if "positive" in roles:
+    drawn = [record for record in clips if level >= _needed_level(record)]
+    if any(record.present for record in drawn):
         return drawn
     return [_one_video(clips, config), *drawn]
+
+
+def _needed_level(clip: Record) -> int:
+    """The first of `CLIP_SETS` that has the clip."""
+    if clip.role != "hard_negative":
+        return {"easy_negative": 1, "positive": 2}[clip.role]
+    return 4 if people_group(Identity(**clip.truth["identity"])) == "test" else 3
 
 
 def _one_video(clips: Sequence[Record], config: PersonaliseConfig) -> Record:

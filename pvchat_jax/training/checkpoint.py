@@ -29,6 +29,7 @@ from pvchat_jax.training.state import TrainState
 FORMAT_VERSION = 1
 CHECKSUMS = "checksums.json"
 _UNFINISHED = "*.orbax-checkpoint-tmp*"
+_MIN_SLICE_BYTES = 2**20  # of an array that several devices hold whole and write in parts
 
 
 class Restored(NamedTuple):
@@ -59,7 +60,7 @@ class Checkpoints:
             background = ocp.options.AsyncOptions(post_finalization_callback=self._write_checksums)
             options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True, async_options=background)
         handlers = {
-            "state": ocp.StandardCheckpointHandler(),
+            "state": ocp.PyTreeCheckpointHandler(type_handler_registry=_array_handlers()),
             "data": grain.checkpoint.CheckpointHandler(),
             "meta": ocp.JsonCheckpointHandler(),
         }
@@ -83,7 +84,7 @@ class Checkpoints:
           UserError: the disk is full, now or during the save before.
         """
         items = {
-            "state": ocp.args.StandardSave(state),
+            "state": ocp.args.PyTreeSave(state),
             "data": grain.checkpoint.CheckpointSave(iterator),
             "meta": ocp.args.JsonSave({"format_version": FORMAT_VERSION, **meta}),
         }
@@ -133,9 +134,7 @@ class Checkpoints:
         Raises:
           UserError: they have other shapes, or are damaged.
         """
-        arguments = ocp.args.PyTreeRestore(
-            {"trainable": like}, restore_args=ocp.checkpoint_utils.construct_restore_args({"trainable": like}), partial_restore=True
-        )
+        arguments = _restore_args({"trainable": like}, partial_restore=True)
         problem = self._verify(step)
         if problem is None:
             self._check_shapes(step, {"trainable": like})
@@ -158,7 +157,7 @@ class Checkpoints:
                     meta = self.meta(step)
                     self._check_meta(step, meta, must_match)
                     self._check_shapes(step, like)
-                    items = {"state": ocp.args.StandardRestore(_abstract(like)), "data": grain.checkpoint.CheckpointRestore(iterator)}
+                    items = {"state": _restore_args(_abstract(like)), "data": grain.checkpoint.CheckpointRestore(iterator)}
                     restored = Restored(self._manager.restore(step, args=ocp.args.Composite(**items))["state"], meta, step)
             except Exception as error:
                 _raise_unless_damage(error)
@@ -278,6 +277,18 @@ def _all_processes(ok: bool) -> bool:
 
 def _abstract(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree)
+
+
+def _restore_args(like: Any, **options: Any) -> ocp.args.PyTreeRestore:
+    return ocp.args.PyTreeRestore(like, restore_args=ocp.checkpoint_utils.construct_restore_args(like), **options)
+
+
+def _array_handlers() -> Any:
+    """How Orbax reads and writes arrays: small ones are not cut up, which compiles a program for each shape and device."""
+    handlers = ocp.type_handlers
+    return handlers.create_type_handler_registry(
+        (jax.Array, handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=_MIN_SLICE_BYTES)), (np.ndarray, handlers.NumpyHandler())
+    )
 
 
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:

@@ -1,8 +1,10 @@
 """Who is in the picture: identities, which stay, and outfits, which are new in every video. Names alone; figure.py draws them.
 
 Every identity that can exist belongs to one group of people for good, by a hash: people that a base model may be trained on and
-that training clips may show (`base`), people that a model may be personalised to (`subject`), and people that only tests show
-(`test`). So no test shows a stranger or a look-alike whom training has shown, whatever the seeds.
+that training clips may show (`base`), people that a model may be personalised to (`subject`), and the strangers and look-alikes of
+tests (`test`). So no base model has met a subject or anybody of the tests, and no training clip shows a stranger of the tests. The
+look-alikes of training clips alone may be of either group: they are invented around a subject, who has 23 look-alikes with one
+difference in this world and not more.
 """
 
 import dataclasses

@@ -1,8 +1,9 @@
 """What every video of a world shows, drawn from the world's seed before a pixel is painted.
 
 A video's content depends on (seed, split, index) alone, so a world can grow, and an interrupted build can continue, without
-touching what is there. Train and test stay apart, over all worlds, because every other person (`people.people_group`) and every
-(outfit, scene) pair belongs to one side for good, by a hash.
+touching what is there. Train and test stay apart, over all worlds, because every stranger (`people.people_group`) and every
+(outfit, scene) pair belongs to one side for good, by a hash. Look-alikes of training clips are invented around what was read of
+the subject, whether or not tests may show such a person (`clip_set` of a personalisation leaves them out on demand).
 
 The subject's reference video, the one video that a user has, is `reference_video`. Look-alikes wear what the subject wears there.
 """
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pvchat_jax.data.records import ROLES
 from pvchat_jax.world.actions import ACTIONS, WALK_LEFT, WALK_RIGHT
 from pvchat_jax.world.people import (
     IDENTITY_VALUES,
@@ -34,7 +36,8 @@ SPLITS = ("train", "calibration", "test")  # calibration is for thresholds: trai
 REFERENCE = "reference"  # the split of the one reference video
 POSITIONS = ("left", "centre", "right")
 GRADES = (1, 2)  # attributes in which look-alikes differ
-STRANGER = 0  # stands for a grade where somebody else is there
+STRANGER = 0  # stands for a grade where somebody else is there,
+SUBJECT = -1  # and this where the subject is
 SECOND_PERSON_PROBABILITY = 0.15
 BASE_SECOND_PERSON_PROBABILITY = 0.3
 TEST_SHARE = 0.3  # of all (outfit, scene) pairs
@@ -87,18 +90,23 @@ class Mix(NamedTuple):
     """What a split consists of.
 
     Attributes:
-      others: who is in the videos without the subject, in turn: look-alikes of a grade, or `STRANGER`.
-      reference_outfit: probability that the subject wears what they wear in the reference video, as look-alikes always do.
+      turn: who is in the videos, in turn: the `SUBJECT`, look-alikes of a grade, or a `STRANGER`.
+      reference_outfit: by role, the probability of wearing what the subject wears in the reference video.
     """
 
-    others: tuple[int, ...]
-    reference_outfit: float
+    turn: tuple[int, ...]
+    reference_outfit: Mapping[str, float]
 
 
-# Training sees mostly the difficult cases, and the subject in the outfit of the reference video so often that the outfit does not
-# mean "no". Tests and the threshold have as many strangers as look-alikes.
-_USUAL_MIX = Mix((STRANGER, 1, STRANGER, 2), 0.25)
-MIXES: Mapping[str, Mix] = {"train": Mix((1, 2, 1, STRANGER), 0.5), "calibration": _USUAL_MIX, "test": _USUAL_MIX}
+# Clothes say nothing in training about who it is. In tests there are as many strangers as look-alikes, who always wear the outfit of
+# the reference video. The threshold between yes and no is chosen on the most difficult cases alone: what is right for them is right for
+# strangers.
+_TEST_OUTFIT = {"positive": 0.25, "hard_negative": 1.0, "easy_negative": 0.0}
+MIXES: Mapping[str, Mix] = {
+    "train": Mix((SUBJECT, 1, SUBJECT, 1, SUBJECT, 2, SUBJECT, 1, SUBJECT, STRANGER), dict.fromkeys(ROLES, 0.3)),
+    "calibration": Mix((SUBJECT, 1), _TEST_OUTFIT),
+    "test": Mix((SUBJECT, STRANGER, SUBJECT, 1, SUBJECT, STRANGER, SUBJECT, 2), _TEST_OUTFIT),
+}
 
 
 class Subject(NamedTuple):
@@ -157,7 +165,7 @@ def reference_video(seed: int) -> VideoPlan:
 def plan_video(seed: int, split: str, index: int, subject: Subject | None = None) -> VideoPlan:
     """Draws video number `index` of a split.
 
-    Even numbers show the subject, odd ones the others of the split's mix in turn.
+    The number says who is there, as the split's mix has it in turn.
 
     Args:
       subject: who the videos are about, such as what was read off a reference video; by default the true subject of the seed.
@@ -165,12 +173,11 @@ def plan_video(seed: int, split: str, index: int, subject: Subject | None = None
     rng = np.random.default_rng([seed, _STREAMS[split], index])
     subject = subject or subject_of(seed)
     mix = MIXES[split]
-    grade = STRANGER if index % 2 == 0 else mix.others[index // 2 % len(mix.others)]
-    role = "positive" if index % 2 == 0 else "hard_negative" if grade else "easy_negative"
+    grade = mix.turn[index % len(mix.turn)]
+    role = {SUBJECT: "positive", STRANGER: "easy_negative"}.get(grade, "hard_negative")
     identity = subject.possible_identity(rng) if role == "positive" else _other_identity(split, rng, subject, grade)
     has_bystander = rng.random() < SECOND_PERSON_PROBABILITY
-    in_reference_outfit = role == "hard_negative" or (role == "positive" and rng.random() < mix.reference_outfit)
-    if in_reference_outfit:
+    if rng.random() < mix.reference_outfit[role]:
         outfit = subject.outfit
         scene = pick(rng, _scenes(outfit, split) or tuple(SCENES))  # what was misread may belong to tests everywhere
     else:
@@ -189,7 +196,7 @@ def plan_video(seed: int, split: str, index: int, subject: Subject | None = None
         scene=scene,
         person=Person(identity=identity, outfit=outfit, action=action, position=position),
         bystander=bystander,
-        differences=subject.differences(identity) if grade else (),
+        differences=subject.differences(identity) if role == "hard_negative" else (),
     )
 
 
@@ -215,12 +222,12 @@ def plan_base_video(seed: int, index: int) -> VideoPlan:
 
 def _other_identity(split: str, rng: np.random.Generator, subject: Subject, grade: int) -> Identity:
     """A look-alike of the grade, or for `STRANGER` somebody who differs in more attributes than any look-alike."""
-    group = "test" if split == "test" else "base"
+    groups = ("test",) if split == "test" else ("base", "test") if grade else ("base",)
     certain = tuple(name for name in IDENTITY_VALUES if name not in subject.doubts)
     while True:
-        identity = look_alike(subject.possible_identity(rng), grade, rng, certain) if grade else random_identity(rng, group)
+        identity = look_alike(subject.possible_identity(rng), grade, rng, certain) if grade else random_identity(rng, groups[0])
         too_near = not grade and len(subject.differences(identity)) <= max(GRADES)
-        if not too_near and people_group(identity) == group:
+        if not too_near and people_group(identity) in groups:
             return identity
 
 

@@ -10,6 +10,7 @@ from configs import personalise
 from pvchat_jax.config.personalise_schema import CLIP_SETS
 from pvchat_jax.data.records import Record
 from pvchat_jax.personalisation.run import choose_clips, training_stages
+from pvchat_jax.world.people import Identity, people_group
 from pvchat_jax.world.plan import plan_video
 from pvchat_jax.world.questions import ask
 
@@ -18,9 +19,11 @@ CLIPS = [
     Record(
         video=f"/{index}.mp4", subject="<Wilson>", role=plan.role, origin="rendered", questions=ask(plan, "<Wilson>"), truth=plan.truth()
     )
-    for index in range(16)
+    for index in range(20)
     for plan in [plan_video(0, "train", index)]
 ]
+
+OTHERS = sum(clip.role == "hard_negative" and people_group(Identity(**clip.truth["identity"])) == "base" for clip in CLIPS)
 
 
 @pytest.mark.parametrize(
@@ -28,8 +31,9 @@ CLIPS = [
     [
         ("one_positive", {"positive": 1}),
         ("negatives", {"positive": 1, "easy_negative": 2}),
-        ("synthetic_positives", {"positive": 8, "easy_negative": 2}),
-        ("look_alikes", {"positive": 8, "easy_negative": 2, "hard_negative": 6}),
+        ("synthetic_positives", {"positive": 10, "easy_negative": 2}),
+        ("other_look_alikes", {"positive": 10, "easy_negative": 2, "hard_negative": OTHERS}),
+        ("look_alikes", {"positive": 10, "easy_negative": 2, "hard_negative": 8}),
     ],
 )
 def test_each_set_has_what_the_one_before_has_and_more(clip_set: str, roles: dict[str, int]) -> None:
@@ -41,13 +45,13 @@ def test_each_set_has_what_the_one_before_has_and_more(clip_set: str, roles: dic
 
 
 def test_stages_are_wired_to_each_other_and_to_the_clips() -> None:
-    first, second = training_stages(CONFIG, Path("out/train.jsonl"))
+    first, second = training_stages(dataclasses.replace(CONFIG, with_stage1=True), Path("out/train.jsonl"))
     assert (first.stage, second.stage) == (1, 2)
     assert (first.init_from, second.init_from) == ("", first.output_dir)
     for stage in (first, second):
         assert (stage.data.train, stage.seed, stage.data.seed, stage.weights) == ("out/train.jsonl", 3, 3, "tiny")
         assert stage.data.balance_presence
-    (only,) = training_stages(dataclasses.replace(CONFIG, with_stage1=False), Path("out/train.jsonl"))
+    (only,) = training_stages(CONFIG, Path("out/train.jsonl"))
     assert (only.stage, only.init_from) == (2, "")
 
 

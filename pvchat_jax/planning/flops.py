@@ -49,12 +49,19 @@ class _Product(NamedTuple):
 
 
 class Shapes(NamedTuple):
-    """What a step works on: clips of L features each, rows of `length` tokens, and the positions where answers are learnt."""
+    """What a step works on: videos, their clips of L features each, and their rows of text.
 
+    Attributes:
+      rows: of all videos together; `length` tokens each, the first `prefix_length` of which all rows of a video have in common.
+      answer_positions: of a row, where the answer is learnt.
+    """
+
+    videos: int
     clips: int
     features: int
     rows: int
     length: int
+    prefix_length: int
     answer_positions: int
 
 
@@ -77,12 +84,12 @@ def count_flops(config: TrainConfig, shapes: Shapes) -> dict[str, Flops]:
     }
 
 
-def step_shapes(config: TrainConfig, length: int, answer_positions: int) -> Shapes:
-    """Shapes of a step of `config` whose rows are `length` tokens long."""
+def step_shapes(config: TrainConfig, length: int, prefix_length: int, answer_positions: int) -> Shapes:
+    """Shapes of a step of `config` whose rows are `length` tokens long, `prefix_length` of them in common."""
     data, vision = config.data, config.model.vision
     features = 1 + data.num_frames // vision.tubelet_size * vision.grid_size**2
     rows = data.batch_size * data.questions_per_video
-    return Shapes(data.batch_size * data.num_clips, features, rows, length, answer_positions)
+    return Shapes(data.batch_size, data.batch_size * data.num_clips, features, rows, length, prefix_length, answer_positions)
 
 
 def _add(products: Iterable[_Product], policy: str, statistics_passes: int = 0) -> Flops:
@@ -172,7 +179,8 @@ def _adapted(config: MistralConfig, target: str, rows: float, inputs: int, outpu
 
 
 def _decoder(config: MistralConfig, shapes: Shapes, trains: set[str]) -> list[_Product]:
-    rows = float(shapes.rows * shapes.length)
+    prefix, own = shapes.prefix_length, shapes.length - shapes.prefix_length
+    tokens = float(shapes.videos * prefix + shapes.rows * own)
     heads, kv_heads = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
     matrices = (
         ("q_proj", config.width, heads),
@@ -183,9 +191,9 @@ def _decoder(config: MistralConfig, shapes: Shapes, trains: set[str]) -> list[_P
         ("up_proj", config.width, config.mlp_width),
         ("down_proj", config.mlp_width, config.width),
     )
-    block = _attention(shapes.rows, shapes.length, shapes.length, heads, 2)
+    block = [*_attention(shapes.videos, prefix, prefix, heads, 2), *_attention(shapes.rows, own, shapes.length, heads, 2)]
     for target, inputs, outputs in matrices:
-        block += _adapted(config, target, rows, inputs, outputs, trains, needed=target != "down_proj")
+        block += _adapted(config, target, tokens, inputs, outputs, trains, needed=target != "down_proj")
     return block * config.num_layers
 
 

@@ -94,7 +94,8 @@ def lower_step(config: TrainConfig, mesh: Mesh) -> Any:
       UserError: the batch does not divide over the mesh.
     """
     check_batch_size(config.data.batch_size, mesh, config.optimizer.gradient_accumulation)
-    model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
+    prefix_length = row_lengths(config)[1]
+    model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype), prefix_length=prefix_length)
     trainable, frozen = abstract_params(config, model, mesh)
     state = abstract_train_state(trainable, config, mesh)
     stream = jax.eval_shape(dropout_stream, 0)
@@ -103,17 +104,21 @@ def lower_step(config: TrainConfig, mesh: Mesh) -> Any:
         return jit_train_step(model, config, mesh, state).lower(state, frozen, abstract_batch(config, mesh), stream)
 
 
-def row_lengths(config: TrainConfig) -> tuple[int, int]:
-    """(tokens of a row, positions in it that learn) for records that are not known: they fit the first bucket."""
+def row_lengths(config: TrainConfig) -> tuple[int, int, int]:
+    """(tokens of a row, those that all rows of a video have in common, positions that learn) for records that are not known.
+
+    Rows fit the first bucket. In common are the visual tokens; what the prompt says before them is counted as the rows' own.
+    """
     length = config.data.text_buckets[0]
-    return length, min(ANSWER_POSITIONS, length)
+    prefix_length = config.data.num_clips * config.model.qformer.num_visual_tokens
+    return length, prefix_length, min(ANSWER_POSITIONS, length - prefix_length)
 
 
 def abstract_batch(config: TrainConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
     """A batch as `data.pipeline.make_train_iterator` describes it: rows as long as the first of `data.text_buckets`."""
     data, vision = config.data, config.model.vision
     videos, rows = data.batch_size, data.questions_per_video
-    length, answer_positions = row_lengths(config)
+    length, _, answer_positions = row_lengths(config)
     sharding = batch_sharding(mesh)
 
     def array(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:

@@ -13,12 +13,13 @@ _GIB = 2**30
 def describe_plan(plan: Plan) -> str:
     """Lines for a reader: what was assumed, memory, operations, movement, time."""
     config, chip = plan.config, plan.topology.chip
-    length, positions = row_lengths(config)
+    length, prefix_length, positions = row_lengths(config)
     data = config.data
     lines = [
         f"{plan.topology.name}, {math.prod(plan.mesh)} chips, mesh {mesh_name(plan)} (data x fsdp x tensor)",
-        f"assumes {data.batch_size} videos x {data.questions_per_video} questions, rows of {length} tokens, "
-        f"answers of up to {positions} tokens, remat '{config.model.remat_policy}', {config.compute_dtype}",
+        f"assumes {data.batch_size} videos x {data.questions_per_video} questions, "
+        f"rows of {length} tokens, {prefix_length} of them in common, answers of up to {positions} tokens, "
+        f"remat '{config.model.remat_policy}', {config.compute_dtype}",
         "",
         *_memory_lines(plan),
         "",

@@ -11,7 +11,7 @@ from configs import stage2
 from pvchat_jax.config.schema import DataConfig, MeshConfig, OptimizerConfig, TrainConfig
 from pvchat_jax.models.config import TINY, PVChatConfig
 from pvchat_jax.planning.flops import Shapes, count_flops, step_shapes
-from pvchat_jax.planning.program import ANSWER_POSITIONS, lower_step
+from pvchat_jax.planning.program import lower_step, row_lengths
 from pvchat_jax.sharding import make_mesh
 
 # Wide enough for the matrix products to be nearly everything; XLA counts the rest too, which may be this share.
@@ -38,7 +38,7 @@ def config_of(model: PVChatConfig, **settings: float) -> TrainConfig:
 
 
 def counted(config: TrainConfig) -> float:
-    shapes = step_shapes(config, LENGTH, ANSWER_POSITIONS)
+    shapes = step_shapes(config, *row_lengths(config))
     return sum(part.total for part in count_flops(config, shapes).values())
 
 
@@ -73,17 +73,25 @@ def test_full_size_agrees_with_what_was_counted_by_other_means() -> None:
     """TFLOP for a video with one row of 512 tokens, all logits: counted from numbers of parameters beforehand."""
     config = stage2.get_config("8b")
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, remat_policy="none"))
-    tera = {name: part.total / 1e12 for name, part in count_flops(config, Shapes(3, 2049, 1, 512, 512)).items()}
+    tera = {name: part.total / 1e12 for name, part in count_flops(config, Shapes(1, 3, 2049, 1, 512, 0, 512)).items()}
     assert tera["vision encoder"] == pytest.approx(15.25 * 39 / 40, rel=0.01)  # of 40 blocks, the last of which is not built
     assert tera["language model"] + tera["head"] == pytest.approx(15.11, rel=0.01)
 
 
 def test_features_that_are_stored_cost_nothing_and_recomputation_something() -> None:
     config = stage2.get_config("8b")
-    shapes = step_shapes(config, 448, 64)
+    shapes = step_shapes(config, 448, 0, 64)
     stored = dataclasses.replace(config, data=dataclasses.replace(config.data, cache_features=True))
     assert count_flops(stored, shapes)["vision encoder"].total == 0
     parts = count_flops(config, shapes)
     assert parts["vision encoder"].backward == parts["vision encoder"].recomputed == 0
     decoder = parts["language model"]
     assert decoder.total / (decoder.forward + decoder.backward) == pytest.approx(1.37, abs=0.01)  # 634 over 464, of a compiled layer
+
+
+def test_what_all_questions_of_a_video_have_in_common_is_computed_once() -> None:
+    config = stage2.get_config("8b")
+    apart, once = (count_flops(config, step_shapes(config, 448, prefix, 64)) for prefix in (0, 336))
+    tokens = 4 * 448, 336 + 4 * 112
+    assert once["language model"].total / apart["language model"].total == pytest.approx(tokens[1] / tokens[0], rel=0.05)
+    assert once["head"] == apart["head"]

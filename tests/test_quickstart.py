@@ -106,7 +106,7 @@ def brief(stage: TrainConfig) -> TrainConfig:
 
 def test_learns_a_person_and_reports(tmp_path: Path) -> None:
     tiny = personalise.tiny()
-    tiny = dataclasses.replace(tiny, num_clips=8, num_calibration=8, with_stage1=False, stage2=brief(tiny.stage2))
+    tiny = dataclasses.replace(tiny, num_clips=8, num_calibration=8, stage2=brief(tiny.stage2))
     plan = dataclasses.replace(PLAN, personalise=tiny)
     text = run(tmp_path, plan=plan)
     assert "this model" in text and "always-no" in text and "question_only" in text

@@ -23,6 +23,7 @@ from pvchat_jax.training.weights import weights_directory
 from pvchat_jax.world.build import WorldPaths
 from pvchat_jax.world.people import Identity, people_group
 from pvchat_jax.world.progress import build_with_bar
+from pvchat_jax.world.staging import NUM_FRAMES
 
 LOOKS_FILE = "looks.json"
 CLIPS_SEED_OFFSET = 1_000_000  # drawn clips share no seed with the worlds of subjects
@@ -71,6 +72,8 @@ class _Stopwatch:
 
 
 def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> WorldPaths:
+    """Clips with the frames that the model looks at and no more: drawing the others would take most of the time."""
+    looked_at = config.stage2.data.num_frames
     return build_with_bar(
         console,
         "drawing clips",
@@ -80,6 +83,7 @@ def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> Wo
         num_calibration=config.num_calibration,
         seed=CLIPS_SEED_OFFSET + config.seed,
         believed=looks.subject,
+        num_frames=looked_at if NUM_FRAMES % looked_at == 0 else NUM_FRAMES,
     )
 
 

@@ -23,7 +23,7 @@ from pvchat_jax.pretraining.truth import Labels, labels_of
 from pvchat_jax.world.build import WORLD_VERSION
 from pvchat_jax.world.plan import plan_base_video
 from pvchat_jax.world.render import render_frames
-from pvchat_jax.world.staging import NUM_FRAMES
+from pvchat_jax.world.staging import spread_frames
 
 PIXELS, LABELS, DONE = "pixels.npy", "labels.npz", "done.json"
 _CHUNK = 64  # videos that a worker draws at a time
@@ -36,12 +36,6 @@ class Pictures(NamedTuple):
 
     pixels: np.ndarray
     labels: Labels
-
-
-def frame_numbers(index: int, num_frames: int) -> tuple[int, ...]:
-    """Which frames of base video `index` are kept: evenly spaced, the first of them varying with the index."""
-    stride = NUM_FRAMES // num_frames
-    return tuple(range(index % stride, NUM_FRAMES, stride))[:num_frames]
 
 
 def draw_pictures(directory: Path, *, seed: int, num_videos: int, num_frames: int, image_size: int, progress: Progress) -> Pictures:
@@ -89,7 +83,7 @@ def _draw_all(directory: Path, settings: dict[str, int], progress: Progress) -> 
 def _draw_chunk(indices: range, *, seed: int, num_frames: int, image_size: int) -> tuple[np.ndarray, list[Labels]]:
     drawn, labels = [], []
     for index in indices:
-        plan, frames = plan_base_video(seed, index), frame_numbers(index, num_frames)
+        plan, frames = plan_base_video(seed, index), spread_frames(index, num_frames)
         small = resize_bicubic(render_frames(plan, frames=frames), image_size, image_size)
         drawn.append(np.clip(np.round(small), 0, 255).astype(np.uint8))
         labels.append(labels_of(plan, frames))

@@ -26,7 +26,7 @@ from pvchat_jax.files import write_atomically
 from pvchat_jax.world.plan import REFERENCE, SPLITS, Subject, VideoPlan, plan_video, reference_video
 from pvchat_jax.world.questions import ask
 from pvchat_jax.world.render import encode_video, render_frames
-from pvchat_jax.world.staging import frame_truth
+from pvchat_jax.world.staging import NUM_FRAMES, frame_truth, spread_frames
 
 WORLD_VERSION = 7  # to be raised when the same seed gives other videos than before
 SETTINGS_FILE = "world.json"
@@ -57,6 +57,7 @@ def build_world(
     num_test: int = 0,
     seed: int,
     believed: Subject | None = None,
+    num_frames: int = NUM_FRAMES,
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> WorldPaths:
@@ -72,6 +73,7 @@ def build_world(
       seed: of everything; the same seed gives the same records and the same bytes with the same versions of the libraries.
       believed: who the subject is, as it was read off a reference video; by default the seed decides, and the reference video
         is drawn as well.
+      num_frames: of each video, a divisor of `NUM_FRAMES`; with fewer, evenly spaced, drawing takes less time.
       progress: called with (finished videos, all videos) at the start and after each video.
       workers: processes; by default one per processor, and none besides this one for small worlds.
 
@@ -83,8 +85,8 @@ def build_world(
     """
     out_dir = Path(out_dir)
     numbers = dict(zip(SPLITS, (num_train, num_calibration, num_test), strict=True))
-    _check_arguments(subject, numbers, seed)
-    _claim(out_dir, seed, believed)
+    _check_arguments(subject, numbers, seed, num_frames)
+    _claim(out_dir, seed, believed, num_frames)
     plans = [] if believed else [reference_video(seed)]
     plans += [plan_video(seed, split, index, believed) for split, number in numbers.items() for index in range(number)]
     digests = _finished_digests(out_dir)
@@ -92,7 +94,7 @@ def build_world(
     report = progress or (lambda done, total: None)
     report(len(plans) - len(pending), len(plans))
     with open(out_dir / DIGESTS_FILE, "a", encoding="utf-8") as ledger:
-        for number, (plan, digest) in enumerate(_render_all(out_dir, pending, workers), start=1):
+        for number, (plan, digest) in enumerate(_render_all(out_dir, pending, num_frames, workers), start=1):
             digests[_video_name(plan)] = digest
             ledger.write(f"{digest}  {_video_name(plan)}\n")
             ledger.flush()
@@ -100,12 +102,12 @@ def build_world(
     _write_digests(out_dir, digests)
     paths = WorldPaths(*(out_dir / f"{split}.jsonl" for split in (REFERENCE, *SPLITS)))
     for split, path in zip((REFERENCE, *SPLITS), paths, strict=True):
-        if records := [_record(plan, subject, digests[_video_name(plan)]) for plan in plans if plan.split == split]:
+        if records := [_record(plan, num_frames, subject, digests[_video_name(plan)]) for plan in plans if plan.split == split]:
             write_records(path, records)
     return paths
 
 
-def _check_arguments(subject: str, numbers: Mapping[str, int], seed: int) -> None:
+def _check_arguments(subject: str, numbers: Mapping[str, int], seed: int, num_frames: int) -> None:
     if not subject or subject != subject.strip():
         raise UserError(f"the subject {subject!r} is empty or has outer spaces; choose a name such as <Wilson>.")
     for split, number in numbers.items():
@@ -113,11 +115,14 @@ def _check_arguments(subject: str, numbers: Mapping[str, int], seed: int) -> Non
             raise UserError(f"num_{split} is {number}; choose 0 or more.")
     if seed < 0:
         raise UserError(f"the seed {seed} is negative; choose 0 or more.")
+    if num_frames < 1 or NUM_FRAMES % num_frames:
+        raise UserError(f"num_frames is {num_frames}; choose a divisor of {NUM_FRAMES}.")
 
 
-def _claim(out_dir: Path, seed: int, believed: Subject | None) -> None:
+def _claim(out_dir: Path, seed: int, believed: Subject | None, num_frames: int) -> None:
     """Makes the folders and notes which world is in them."""
-    settings = {"version": WORLD_VERSION, "seed": seed, "believed": _subject_values(believed) if believed else None}
+    subject = _subject_values(believed) if believed else None
+    settings = {"version": WORLD_VERSION, "seed": seed, "believed": subject, "num_frames": num_frames}
     path = out_dir / SETTINGS_FILE
     try:
         (out_dir / VIDEOS_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -165,19 +170,19 @@ def _write_digests(out_dir: Path, digests: dict[str, str]) -> None:
     write_atomically(out_dir / DIGESTS_FILE, "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)))
 
 
-def _render_all(out_dir: Path, plans: list[VideoPlan], workers: int | None) -> Iterator[tuple[VideoPlan, str]]:
+def _render_all(out_dir: Path, plans: list[VideoPlan], num_frames: int, workers: int | None) -> Iterator[tuple[VideoPlan, str]]:
     """Writes the videos and yields each plan with the digest of its file, in order of completion."""
     if workers is None:
         workers = min(os.cpu_count() or 1, math.ceil(len(plans) / _VIDEOS_PER_WORKER))
     if workers <= 1:
         for plan in plans:
-            yield plan, _write_video(out_dir / _video_name(plan), plan)
+            yield plan, _write_video(out_dir / _video_name(plan), plan, num_frames)
         return
     # Not forked: the caller may have threads of other libraries. Interrupts are left to this process, which then stops the others.
     context = multiprocessing.get_context("spawn")
     executor = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker)
     try:
-        futures = {executor.submit(_write_video, out_dir / _video_name(plan), plan): plan for plan in plans}
+        futures = {executor.submit(_write_video, out_dir / _video_name(plan), plan, num_frames): plan for plan in plans}
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()
     finally:
@@ -189,14 +194,14 @@ def _start_worker() -> None:
     keep_freed_memory()
 
 
-def _write_video(path: Path, plan: VideoPlan) -> str:
+def _write_video(path: Path, plan: VideoPlan, num_frames: int) -> str:
     """Renders a video and returns the digest of its file."""
-    content = encode_video(render_frames(plan))
+    content = encode_video(render_frames(plan, frames=spread_frames(plan.seed, num_frames)))
     write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
 
-def _record(plan: VideoPlan, subject: str, digest: str) -> Record:
+def _record(plan: VideoPlan, num_frames: int, subject: str, digest: str) -> Record:
     return Record(
         video=_video_name(plan),
         subject=subject,
@@ -204,5 +209,5 @@ def _record(plan: VideoPlan, subject: str, digest: str) -> Record:
         origin="rendered",
         sha256=digest,
         questions=ask(plan, subject),
-        truth=plan.truth() | {"frames": frame_truth(plan)},
+        truth=plan.truth() | {"frames": frame_truth(plan, spread_frames(plan.seed, num_frames))},
     )

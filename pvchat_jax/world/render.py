@@ -70,10 +70,10 @@ def _pan(background: Canvas, camera: FloatArray, size: int) -> FloatArray:
 
 
 def encode_video(frames: NDArray[np.uint8]) -> bytes:
-    """uint8[T, H, W, 3] -> an mp4 file with one H.264 stream (yuv420p, one key frame at the start, no audio)."""
+    """An mp4 file with one H.264 stream (yuv420p, one key frame at the start, no audio) from uint8[T, H, W, 3], evenly spaced in time."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND), options=_CODEC_OPTIONS)
+        stream = container.add_stream("libx264", rate=Fraction(FRAMES_PER_SECOND * len(frames), NUM_FRAMES), options=_CODEC_OPTIONS)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         reformatter = VideoReformatter()  # one for all frames: setting it up costs more than its work on a frame

@@ -141,13 +141,19 @@ def track(placed: Placed) -> Track:
     return Track(head.astype(np.float32), body.astype(np.float32))
 
 
-def frame_truth(plan: VideoPlan) -> dict[str, Any]:
-    """What holds in each frame, as JSON values.
+def spread_frames(number: int, num_frames: int) -> tuple[int, ...]:
+    """`num_frames` frames of a video, evenly spaced; the first of them varies with `number`."""
+    stride = NUM_FRAMES // num_frames
+    return tuple(range(number % stride, NUM_FRAMES, stride))[:num_frames]
+
+
+def frame_truth(plan: VideoPlan, frames: Sequence[int] = range(NUM_FRAMES)) -> dict[str, Any]:
+    """What holds in each of `frames`, as JSON values.
 
     `head` and `bystander_head` are boxes [left, top, right, bottom] as shares of the picture (`bystander_head` is null where
     there is nobody), `brightness` is the factor of the light, `camera` its shift as a share of the picture's width.
     """
-    staging = stage(plan, shutter=False)
+    staging = stage(plan, frames, shutter=False)
     heads = [np.round(track(placed).head / UNITS, 4).tolist() for placed in staging.people]
     return {
         "head": heads[0],

@@ -245,7 +245,7 @@ def _base_model(exported: Exported):
     ("change", "message"),
     [
         ({"targets": ("q_proj", "lm_head")}, "has no adapter on k_proj, v_proj"),
-        ({"alpha": 8.0}, "scales its adapters by 1 and the original by 2"),
+        ({"alpha": 32.0}, "scales its adapters by 1 and the original by 2"),
         ({"router": "softmax"}, "has softmax routers"),
     ],
 )

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.pretraining.frames import draw_pictures, frame_numbers
+from pvchat_jax.pretraining.frames import draw_pictures
 from pvchat_jax.pretraining.truth import labels_of
 from pvchat_jax.world.plan import plan_base_video
 from pvchat_jax.world.render import render_frames
-from pvchat_jax.world.staging import NUM_FRAMES
+from pvchat_jax.world.staging import NUM_FRAMES, spread_frames
 
 SETTINGS = {"seed": 1, "num_videos": 3, "num_frames": 2, "image_size": 64}
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 4, 8, 16])
 def test_frames_are_evenly_spaced_and_start_at_every_place(num_frames: int) -> None:
-    chosen = [frame_numbers(index, num_frames) for index in range(NUM_FRAMES)]
+    chosen = [spread_frames(index, num_frames) for index in range(NUM_FRAMES)]
     stride = NUM_FRAMES // num_frames
     for frames in chosen:
         assert len(frames) == num_frames
@@ -31,7 +31,7 @@ def test_pictures_are_drawn_once_with_their_labels(tmp_path: Path) -> None:
     assert progress == [(3, 3)]
     assert pictures.pixels.shape == (3, 2, 64, 64, 3)
     for index, pixels in enumerate(pictures.pixels):
-        plan, frames = plan_base_video(1, index), frame_numbers(index, 2)
+        plan, frames = plan_base_video(1, index), spread_frames(index, 2)
         whole = render_frames(plan, frames=frames).reshape(2, 64, 2, 64, 2, 3).mean((2, 4))
         assert np.abs(pixels - whole).mean() < 4  # halved in another way
         for name, array in labels_of(plan, frames)._asdict().items():

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from pvchat_jax.data.records import load_records
@@ -100,6 +101,7 @@ def test_another_world_in_the_folder_is_kept(world: Path) -> None:
         ({"num_test": -1}, "num_test is -1"),
         ({"num_calibration": -2}, "num_calibration is -2"),
         ({"seed": -1}, "the seed -1 is negative"),
+        ({"num_frames": 5}, "num_frames is 5; choose a divisor of 16"),
     ],
 )
 def test_wrong_arguments_are_refused(tmp_path: Path, arguments: dict, message: str) -> None:
@@ -118,7 +120,12 @@ def test_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def test_settings_name_the_version_and_the_seed(world: Path) -> None:
-    assert json.loads((world / "world.json").read_text()) == {"version": WORLD_VERSION, "seed": 0, "believed": None}
+    assert json.loads((world / "world.json").read_text()) == {
+        "version": WORLD_VERSION,
+        "seed": 0,
+        "believed": None,
+        "num_frames": NUM_FRAMES,
+    }
 
 
 def test_splits_without_videos_have_no_file(tmp_path: Path) -> None:
@@ -132,12 +139,30 @@ def test_splits_without_videos_have_no_file(tmp_path: Path) -> None:
 def test_clips_of_a_believed_subject_need_no_reference_video(tmp_path: Path) -> None:
     right = subject_identity(0)
     wrong = Subject(dataclasses.replace(right, eyes="green" if right.eyes != "green" else "brown"), Outfit(colour="red", garment="shirt"))
-    paths = build_world(tmp_path, num_train=4, num_calibration=1, seed=0, believed=wrong)
+    paths = build_world(tmp_path, num_train=4, num_calibration=2, seed=0, believed=wrong)
     assert not paths.reference.exists()
     records = load_records(paths.train, "<Wilson>")
     assert [record.present for record in records] == [True, False, True, False]
     for record in records:
         assert (record.truth["identity"] == dataclasses.asdict(wrong.identity)) == record.present
-    assert records[3].truth["outfit"] == dataclasses.asdict(wrong.outfit)
+    assert load_records(paths.calibration, "<Wilson>")[1].truth["outfit"] == dataclasses.asdict(wrong.outfit)
     with pytest.raises(UserError, match="choose another folder"):
         build_world(tmp_path, num_train=4, num_calibration=1, seed=0, believed=subject_of(0))
+
+
+def test_videos_with_fewer_frames_show_the_same_in_the_same_time(tmp_path: Path) -> None:
+    whole, few = build_world(tmp_path / "whole", num_test=8, seed=0), build_world(tmp_path / "few", num_test=8, seed=0, num_frames=4)
+    firsts = set()
+    for record, short in zip(load_records(whole.test, "<Wilson>"), load_records(few.test, "<Wilson>"), strict=True):
+        assert short.questions == record.questions
+        heads = [record.truth["frames"]["head"].index(box) for box in short.truth["frames"]["head"]]
+        assert np.diff(heads).tolist() == [4, 4, 4]
+        firsts.add((heads[0], record.present))
+        with av.open(record.video) as long_file, av.open(short.video) as short_file:
+            all_pixels = [frame.to_ndarray(format="rgb24") for frame in long_file.decode(video=0)]
+            pixels = [frame.to_ndarray(format="rgb24") for frame in short_file.decode(video=0)]
+            assert float(long_file.duration) == pytest.approx(float(short_file.duration), rel=0.01)
+        assert len(pixels) == 4
+        for shown, number in zip(pixels, heads, strict=True):
+            assert np.abs(shown.astype(int) - all_pixels[number]).mean() < 3
+    assert len(firsts) > 4  # which frames are kept does not tell whether the subject is there

@@ -23,7 +23,7 @@ def eight_b() -> TrainConfig:
 
 
 def tiny() -> TrainConfig:
-    return after(stage1.tiny(), output_dir="runs/tiny/stage2", num_steps=400, num_frames=4, questions_per_video=6)
+    return after(stage1.tiny(), output_dir="runs/tiny/stage2", num_steps=340, num_frames=4, questions_per_video=5)
 
 
 def reference() -> TrainConfig:

@@ -1,6 +1,6 @@
 """Asks a trained model about videos that it has not seen and reports how well it answers.
 
-python -m pvchat_jax.evaluate --run=quickstart/stage2 --records=quickstart/world/test.jsonl
+python -m pvchat_jax.evaluate --run=quickstart/wilson/stage2 --records=quickstart/world/test.jsonl
 """
 
 import argparse
@@ -38,7 +38,7 @@ Videos that cannot be read are listed and left out. Runs on one device.
 """
 _EPILOG = """\
 examples:
-  python -m pvchat_jax.evaluate --run=quickstart/stage2 --records=quickstart/world/test.jsonl
+  python -m pvchat_jax.evaluate --run=quickstart/wilson/stage2 --records=quickstart/world/test.jsonl
   python -m pvchat_jax.evaluate --run=runs/8b/stage2 --records=data/wilson/test.jsonl --out=reports/wilson --limit=40
 """
 

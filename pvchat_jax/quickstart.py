@@ -42,7 +42,7 @@ class Plan:
 
     test_videos: int = 160
     personalise: PersonaliseConfig = dataclasses.field(default_factory=lambda: personalise.get_config("tiny"))
-    minutes: str = "4 to 7 minutes"
+    minutes: str = "3 to 6 minutes"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -136,7 +136,7 @@ def _ending(out: Path, seconds: float) -> str:
 Finished in {seconds // 60:.0f} min {seconds % 60:.0f} s. What there is now:
   {out}/evaluation/{HTML_FILE}: the report, to be opened in a browser; every answer is in {JSON_FILE} beside it
   {out}/world/: the one video (videos/reference.mp4) and the test videos with test.jsonl
-  {out}/wilson/: what was read off the one video (looks.json), the drawn clips, and the two training runs
+  {out}/wilson/: what was read off the one video (looks.json), the drawn clips, and the training run
 To go on:
   python -m pvchat_jax.validate {out}/wilson/train.jsonl
   python -m pvchat_jax.personalise --help

@@ -5,11 +5,13 @@ from typing import Any
 
 import rich.box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from pvchat_jax.benchmarking.numbers import NUMBERS
 from pvchat_jax.benchmarking.variants import QUESTIONS
 
+_WIDEST = 200  # columns of a terminal
 _HEADS = {"existence_balanced": "existence\n(balanced)"}
 
 Rows = Sequence[Sequence[str]]
@@ -54,12 +56,15 @@ def heads() -> list[str]:
 
 def print_table(console: Console, title: str, columns: Sequence[str], rows: Rows) -> None:
     """Prints a table of percentages, mean ± standard deviation."""
-    table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    # as wide as the numbers need, which a narrow terminal wraps instead of cutting them
+    needed = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
+    wide = Console(file=console.file, width=max(needed, console.width), no_color=console.no_color)
+    wide.print(table)
 
 
 def markdown_table(columns: Sequence[str], rows: Rows) -> str:

@@ -13,7 +13,9 @@ from pvchat_jax.world.actions import WALK_LEFT, WALK_RIGHT
 from pvchat_jax.world.people import Outfit
 from pvchat_jax.world.plan import Person, VideoPlan
 
-QUESTIONS_PER_TYPE = 2
+# Of each video. In training, actions are asked for more often: their answers are one word long, and the loss counts words.
+TEST_QUESTIONS: Mapping[str, int] = {"existence": 2, "appearance": 2, "action": 2, "location": 2}
+TRAIN_QUESTIONS: Mapping[str, int] = {**TEST_QUESTIONS, "action": 4}
 
 # `{here}` and `{film}` stand for each of these in turn.
 _HERE = ("here", "in this video", "in the video", "in this clip", "in the film", "in this recording")
@@ -209,12 +211,12 @@ def content_answer(question_type: str, scene: str, person: Person) -> str:
 
 
 def ask(plan: VideoPlan, subject: str) -> tuple[Question, ...]:
-    """`QUESTIONS_PER_TYPE` questions of each type, in different phrasings, with the true answers.
+    """Several questions of each type, in different phrasings, with the true answers.
 
-    The test split uses `TEST_PHRASINGS`, all others `TRAIN_PHRASINGS`.
+    The test split uses `TEST_PHRASINGS` and `TEST_QUESTIONS`, all others `TRAIN_PHRASINGS` and `TRAIN_QUESTIONS`.
     """
     rng = np.random.default_rng([plan.seed, 1])  # apart from the renderer's stream
-    phrasings = TEST_PHRASINGS if plan.split == "test" else TRAIN_PHRASINGS
+    phrasings, numbers = (TEST_PHRASINGS, TEST_QUESTIONS) if plan.split == "test" else (TRAIN_PHRASINGS, TRAIN_QUESTIONS)
     present = plan.role == "positive"
     questions = []
     for question_type in QUESTION_TYPES:
@@ -222,7 +224,7 @@ def ask(plan: VideoPlan, subject: str) -> tuple[Question, ...]:
             answer = yes_answer(subject) if present else no_answer(subject)
         else:
             answer = content_answer(question_type, plan.scene, plan.person) if present else refusal(subject)
-        for number in rng.choice(len(phrasings[question_type]), QUESTIONS_PER_TYPE, replace=False):
+        for number in rng.choice(len(phrasings[question_type]), numbers[question_type], replace=False):
             text = phrasings[question_type][number].format(name=subject)
             questions.append(Question(question=text, answer=answer, type=question_type))
     return tuple(questions)

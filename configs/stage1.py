@@ -8,7 +8,7 @@ Presets: `8b` (the full model), `tiny` (a laptop), `reference` (the full model, 
 import dataclasses
 
 from pvchat_jax.config.flags import choose_preset
-from pvchat_jax.config.schema import CheckpointConfig, DataConfig, ObjectiveConfig, OptimizerConfig, TrainConfig
+from pvchat_jax.config.schema import CheckpointConfig, DataConfig, MeshConfig, ObjectiveConfig, OptimizerConfig, TrainConfig
 from pvchat_jax.models.config import EIGHT_B, REFERENCE, TINY
 
 
@@ -37,6 +37,7 @@ def eight_b() -> TrainConfig:
             questions_per_video=4,
         ),
         optimizer=OptimizerConfig(subject_tokens=1e-4, name_row=1e-4, qformer=1e-5, router=1e-6, lora=1e-5),
+        mesh=MeshConfig(data=1, fsdp=-1),  # 15.5 GiB of frozen weights would be all that a TPU v5e has
         checkpoint=CheckpointConfig(every_steps=200, keep=2),
     )
 

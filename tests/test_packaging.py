@@ -26,7 +26,7 @@ IMPORT_NAMES = {
 }  # where it differs from the distribution's name
 IMPORTED_WHERE_NEEDED = ("torch",)
 NOT_IMPORTED_YET = ("synthesis", "serve")
-PLATFORM_EXTRAS = ("tpu", "cuda")
+PLATFORM_EXTRAS = ("tpu", "cuda", "plan")
 
 
 @functools.cache
@@ -99,7 +99,7 @@ def test_every_dependency_is_imported() -> None:
 @pytest.mark.parametrize("python", TESTED_PYTHONS)
 def test_constraints_name_a_version_within_every_bound(python: str) -> None:
     versions = constraints(python)
-    for extra in (None, "torch", "dev"):
+    for extra in (None, "torch", "dev", "plan"):
         for requirement in requirements(extra):
             version = versions.get(canonicalize_name(requirement.name))
             assert version is not None, f"constraints.txt has no {requirement.name} for Python {python}"

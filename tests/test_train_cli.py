@@ -20,7 +20,7 @@ from pvchat_jax.config.flags import parse_command_line
 from pvchat_jax.training.loop import Interrupted
 from tests.training.stand_in_run import OVERRIDES, stand_in_model, write_records
 
-RATES = ("steps_per_second", "videos_per_second")
+RATES = ("steps_per_second", "videos_per_second", "data_wait")
 
 
 @pytest.fixture(autouse=True)

@@ -76,7 +76,9 @@ def train(
             if interrupted:
                 out.checkpoints.wait()
                 raise Interrupted(interrupted, done)
-            batch = put_batch(next(iterator), mesh)
+            with reporter.waiting_for_data():
+                host_batch = next(iterator)
+            batch = put_batch(host_batch, mesh)
             with jax.transfer_guard("disallow"):
                 state, metrics = step_fn(state, frozen, batch)
             done += 1
@@ -101,6 +103,10 @@ class _Reporter:
         self._out = out
         self._first = first
         self._throughput = Throughput(config.data.batch_size)
+
+    def waiting_for_data(self) -> contextlib.AbstractContextManager[None]:
+        """Around what takes the next batch; how long the loop spent in it is reported."""
+        return self._throughput.waiting_for_data()
 
     def read(self, pending: deque[tuple[int, dict[str, jax.Array]]], *, leave: int) -> None:
         """Takes the oldest steps out of `pending` until `leave` are left, waiting for each to finish."""

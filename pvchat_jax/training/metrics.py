@@ -1,8 +1,9 @@
 """What a run reports while it trains: a JSON Lines file, TensorBoard scalars and a line or bar on the terminal."""
 
+import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import rich.progress
@@ -14,6 +15,8 @@ from pvchat_jax.files import write_atomically
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 LOSS_PARTS = ("lm_loss", "spr_loss", "hae_loss", "balance_loss", "slot_loss")  # the order in which they are shown
+
+_NOTEWORTHY_WAIT = 0.02
 
 
 class MetricsWriter:
@@ -65,19 +68,30 @@ class Throughput:
     def __init__(self, videos_per_step: int) -> None:
         self._videos_per_step = videos_per_step
         self._since: tuple[float, int] | None = None
+        self._waited = 0.0  # seconds for data since then
 
     def start(self, step: int) -> None:
         """Counts from here: `step` steps are done."""
         self._since = (time.monotonic(), step)
+        self._waited = 0.0
+
+    @contextlib.contextmanager
+    def waiting_for_data(self) -> Iterator[None]:
+        """What runs inside is time that the input pipeline made the loop wait."""
+        began = time.monotonic()
+        yield
+        self._waited += time.monotonic() - began
 
     def rates(self, step: int) -> dict[str, float]:
-        """`steps_per_second` and `videos_per_second` (global) since the last call; empty where nothing was measured."""
+        """`steps_per_second` and `videos_per_second` (global) since the last call, and `data_wait`, the share of the time in
+        `waiting_for_data`; empty where nothing was measured."""
         if self._since is None or step <= self._since[1]:
             return {}
         now = time.monotonic()
-        rate = (step - self._since[1]) / max(now - self._since[0], 1e-9)
-        self._since = (now, step)
-        return {"steps_per_second": rate, "videos_per_second": rate * self._videos_per_step}
+        seconds = max(now - self._since[0], 1e-9)
+        rate, data_wait = (step - self._since[1]) / seconds, self._waited / seconds
+        self._since, self._waited = (now, step), 0.0
+        return {"steps_per_second": rate, "videos_per_second": rate * self._videos_per_step, "data_wait": data_wait}
 
 
 class ProgressReport:
@@ -138,6 +152,8 @@ def describe(metrics: Mapping[str, float]) -> str:
     pieces.append(f"lr {metrics['learning_rate']:.2g}")
     if "steps_per_second" in metrics:
         pieces.append(f"{metrics['steps_per_second']:.3g} steps/s")
+    if metrics.get("data_wait", 0.0) >= _NOTEWORTHY_WAIT:
+        pieces.append(f"{metrics['data_wait']:.0%} of the time waiting for data")
     return "  ".join(pieces)
 
 

@@ -76,8 +76,22 @@ def test_rates_leave_out_the_compiling_step(monkeypatch):
     assert throughput.rates(1) == {}
     throughput.start(1)
     assert throughput.rates(1) == {}
-    assert throughput.rates(5) == {"steps_per_second": 2.0, "videos_per_second": 16.0}
+    assert throughput.rates(5) == {"steps_per_second": 2.0, "videos_per_second": 16.0, "data_wait": 0.0}
     assert throughput.rates(6)["steps_per_second"] == 0.25
+
+
+def test_waiting_for_data_is_reported_and_shown_where_it_matters(monkeypatch):
+    now = iter([100.0, 101.0, 103.0, 104.0, 106.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    throughput = Throughput(videos_per_step=8)
+    throughput.start(1)
+    with throughput.waiting_for_data():
+        pass
+    rates = throughput.rates(2)
+    assert rates["data_wait"] == 0.5
+    assert "50% of the time waiting for data" in describe({**METRICS, **rates})
+    assert throughput.rates(3)["data_wait"] == 0.0
+    assert "waiting" not in describe({**METRICS, "steps_per_second": 1.0, "data_wait": 0.01})
 
 
 def test_a_log_file_gets_plain_lines_with_everything_that_matters():

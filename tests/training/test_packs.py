@@ -31,7 +31,7 @@ from pvchat_jax.training.weights import REPORT_FILE, SAFETENSORS_FILE, weights_f
 from tests.training.stand_in import StandIn
 from tests.training.stand_in_run import OVERRIDES, assert_equal, make_batches, params_of, stand_in_model, write_records
 
-RATES = ("steps_per_second", "videos_per_second")
+RATES = ("steps_per_second", "videos_per_second", "data_wait")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -35,6 +35,7 @@ class DataConfig:
         encoder that does not train (optimizer.vision_upper and optimizer.base 0); see training/feature_cache.py.
       features_dir: where `cache_features` keeps them; empty means in the run's output directory. Runs on the same videos with the
         same encoder may share one, one after the other.
+      features_max_gb: more than this, in units of 1e9 bytes, `cache_features` does not write; it says so before it encodes anything.
       feature_draws: with `cache_features` and `random_frames`, draws of frames that are stored of each video and take
         turns from pass to pass.
       tile_grid: (columns, rows) of local tiles; (1, 1) means one global view and no tiles.
@@ -51,6 +52,7 @@ class DataConfig:
     random_frames: bool = False
     cache_features: bool = False
     features_dir: str = ""
+    features_max_gb: float = 100.0
     feature_draws: int = 1
     image_size: int = 224
     tile_grid: tuple[int, int] = (2, 1)
@@ -71,6 +73,7 @@ class DataConfig:
         _require(self.prompt_style in PROMPT_STYLES, f"data.prompt_style '{self.prompt_style}' is not one of {PROMPT_STYLES}")
         for field in ("num_frames", "feature_draws", "image_size", "batch_size", "questions_per_video"):
             _require(getattr(self, field) >= 1, f"data.{field} must be at least 1, not {getattr(self, field)}")
+        _require(self.features_max_gb > 0, f"data.features_max_gb must be positive, not {self.features_max_gb}")
         _require(len(self.tile_grid) == 2 and min(self.tile_grid) >= 1, f"data.tile_grid {self.tile_grid} is not (columns, rows)")
         _require(list(self.text_buckets) == sorted(self.text_buckets), f"data.text_buckets {self.text_buckets} are not ascending")
         _require(self.subject.strip() == self.subject and self.subject != "", "data.subject is empty or has outer spaces")

@@ -5,7 +5,8 @@
 
 float16 has more digits than the bfloat16 that full-size runs compute in, and its range is ample for what comes out of a
 layer norm; against float32 it rounds by at most 1 part in 2048. Rows are written in order, and the manifest counts them
-only when they are on the disk, so a run that was killed goes on where it stopped.
+only when they are on the disk, so a run that was killed goes on where it stopped. What the rows belong to is told by content:
+of the videos, of the encoder's parameters, of the preprocessing; files may be moved or copied, and others of the same name are noticed.
 """
 
 import datetime
@@ -93,7 +94,7 @@ def cache_features(config: TrainConfig, model: Any, params: Params, records: Seq
     with mesh_context(mesh):
         shape = jax.eval_shape(encode, params, clips).shape[1:]
         say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        store = _Store(feature_file(config), (num_rows, *shape), describe_features(config, params, records), say)
+        store = _Store(feature_file(config), (num_rows, *shape), describe_features(config, params, records), say, data.features_max_gb)
         if store.rows_done == num_rows:
             return
         with store, _Progress(console, store.rows_done, num_rows) as progress:
@@ -110,15 +111,13 @@ def describe_features(config: TrainConfig, params: Params, records: Sequence[Rec
     The encoder's parameters are told by their values, wherever they came from: weights, an earlier run or a seed.
     """
     data = config.data
-    folder = Path(data.train).absolute().parent
     digest = hashlib.sha256()
     for name, leaf in sorted(flatten_dict(params, sep="/").items()):
         if name.split("/")[0] in ("vision_encoder", "vision_norm"):
             digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
             digest.update(np.ascontiguousarray(leaf).view(np.uint8))
-    files = [(os.path.relpath(record.video, folder), os.stat(record.video)) for record in records]
     return {
-        "videos": [[path, status.st_size, status.st_mtime_ns] for path, status in files],
+        "videos": _digest_of_files([record.video for record in records]),
         "draws_per_video": data.draws_per_video,
         "frames_seed": data.seed if data.random_frames else None,
         "num_frames": data.num_frames,
@@ -130,6 +129,17 @@ def describe_features(config: TrainConfig, params: Params, records: Sequence[Rec
     }
 
 
+def _digest_of_files(paths: Sequence[str]) -> str:
+    """One sha256 over the contents of all files in order, wherever they lie and whenever they were written."""
+
+    def digest(path: str) -> bytes:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+
+    with ThreadPoolExecutor(MAX_READERS) as pool:
+        return hashlib.sha256(b"".join(pool.map(digest, paths))).hexdigest()
+
+
 class _Store:
     """The two files. As a context it may be appended to; leaving it puts all rows so far on the disk.
 
@@ -139,10 +149,12 @@ class _Store:
       shape: [rows, N, L, D] of the whole array.
       description: from `describe_features`; files of another description are replaced.
       say: takes a line for the user.
+      max_gb: what new files may take, in units of 1e9 bytes.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], description: dict[str, Any], say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], description: dict[str, Any], say: Callable[[str], None], max_gb: float) -> None:
         self._path = path
+        self._max_bytes = max_gb * 1e9
         self._manifest = path.with_name("manifest.json")
         self._description = description
         found = self._read_manifest()
@@ -166,14 +178,20 @@ class _Store:
             return {}
 
     def _create(self, shape: tuple[int, ...]) -> None:
+        needed = math.prod(shape) * np.dtype(np.float16).itemsize
+        need = f"the features of {shape[0]} draws of frames need {needed / 1e9:.3g} GB in {self._path.parent}"
+        if needed > self._max_bytes:
+            raise UserError(
+                f"{need} and data.features_max_gb allows {self._max_bytes / 1e9:g}; raise it, lower data.feature_draws, "
+                "or set data.cache_features to False."
+            )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._manifest.unlink(missing_ok=True)  # first, lest it counts rows of the new file that are not written
         self._path.unlink(missing_ok=True)
-        needed, free = math.prod(shape) * np.dtype(np.float16).itemsize, shutil.disk_usage(self._path.parent).free
+        free = shutil.disk_usage(self._path.parent).free
         if needed > free:
             raise UserError(
-                f"the features of {shape[0]} draws of frames need {needed / 1e9:.1f} GB in {self._path.parent}, which has "
-                f"{free / 1e9:.1f} GB left; free some, lower data.feature_draws, or set data.cache_features to False."
+                f"{need}, which has {free / 1e9:.3g} GB left; free some, lower data.feature_draws, or set data.cache_features to False."
             )
         np.lib.format.open_memmap(self._path, mode="w+", dtype=np.float16, shape=shape)  # takes no space yet
         self._save_manifest()

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -145,17 +146,46 @@ def test_rows_that_the_manifest_does_not_count_are_written_again(config: TrainCo
     ],
 )
 def test_features_of_something_else_are_made_anew(
-    config: TrainConfig, decoded: list[str], videos: Path, reason: str, changes: dict[str, int]
+    config: TrainConfig, decoded: list[str], videos: Path, tmp_path: Path, reason: str, changes: dict[str, int]
 ) -> None:
+    records = videos.parent
+    if reason == "videos":  # other contents under the same name, of the same size and time
+        records = shutil.copytree(videos.parent, tmp_path / "records")
+        changes = {"train": str(records / videos.name)}
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
     cache(config)
     decoded.clear()
     if reason == "videos":
-        os.utime(videos.parent / "0.mp4", (1, 1))
+        swap_contents(records / "0.mp4", records / "1.mp4")
     if reason == "features.npy":
         os.truncate(feature_file(config), 200)
     other = dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
     assert f"do not fit this run ({reason}) and are made anew" in cache(other, seed=int(reason == "vision_parameters"))
     assert len(decoded) == NUM_VIDEOS * other.data.draws_per_video == len(stored(other))
+
+
+def swap_contents(first: Path, second: Path) -> None:
+    """Both keep the time at which they were written."""
+    contents = [first.read_bytes(), second.read_bytes()]
+    times = [(path.stat().st_atime_ns, path.stat().st_mtime_ns) for path in (first, second)]
+    for path, content, time in zip((first, second), reversed(contents), times, strict=True):
+        path.write_bytes(content)
+        os.utime(path, ns=time)
+
+
+def test_videos_that_moved_keep_their_features(config: TrainConfig, decoded: list[str], videos: Path, tmp_path: Path) -> None:
+    cache(config)
+    decoded.clear()
+    moved = shutil.copytree(videos.parent, tmp_path / "elsewhere", copy_function=shutil.copyfile) / videos.name
+    assert "features of 12 of 12" in cache(dataclasses.replace(config, data=dataclasses.replace(config.data, train=str(moved))))
+    assert decoded == []
+
+
+def test_features_beyond_the_cap_are_refused_before_anything_is_decoded(config: TrainConfig, decoded: list[str]) -> None:
+    capped = dataclasses.replace(config, data=dataclasses.replace(config.data, features_max_gb=1e-9))
+    with pytest.raises(UserError, match=r"features of 12 draws of frames need .* GB in .*features and data\.features_max_gb allows 1e-09"):
+        cache(capped)
+    assert decoded == [] and not feature_file(capped).exists()
 
 
 def test_a_disk_that_is_too_small_is_named_before_anything_is_decoded(

@@ -9,6 +9,7 @@ With `data.cache_features` a video's stored features (training/feature_cache.py)
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,9 +43,16 @@ class VideoPass(NamedTuple):
     number: int
 
 
-class TextShape(NamedTuple):
-    """Positions of every text row, and how many of them, from the first on, are the same in all rows."""
+class DatasetRows(NamedTuple):
+    """The text rows of a dataset.
 
+    Attributes:
+      rows: of every distinct question, unpadded: 10 bytes a position.
+      length: positions that each is padded to.
+      prefix_length: how many of these, from the first on, are the same in all rows.
+    """
+
+    rows: dict[Question, TextRow]
     length: int
     prefix_length: int
 
@@ -100,24 +108,18 @@ def select_records(data: DataConfig, records: Iterable[Record]) -> list[Record]:
     return kept
 
 
-def text_shape(config: TrainConfig, records: Iterable[Record], tokenizer: SubjectTokenizer) -> TextShape:
-    """The shape of all batches' rows: the smallest of `data.text_buckets` that fits every row of the dataset.
+def dataset_rows(config: TrainConfig, records: Iterable[Record], tokenizer: SubjectTokenizer) -> DatasetRows:
+    """All rows, tokenised once, so that the iterator and its workers need no tokenizer, and the smallest of `data.text_buckets` that
+    fits every one of them.
+
+    Args:
+      records: as `select_records` leaves them.
 
     Raises:
-      UserError: a row fits none of them, or cannot be written.
+      UserError: a row fits none of the buckets, or cannot be written.
     """
-    selected = select_records(config.data, records)
-    rows = training_rows(config, _questions(selected), tokenizer)
-    return TextShape(_fitting_bucket(config.data, selected, rows), common_prefix_length(rows.values()))
-
-
-def _questions(records: Iterable[Record]) -> Iterable[Question]:
-    return (question for record in records for question in record.questions)
-
-
-def training_rows(config: TrainConfig, questions: Iterable[Question], tokenizer: SubjectTokenizer) -> dict[Question, TextRow]:
-    """The unpadded row of every distinct question, tokenised once, so that workers need no tokenizer: 10 bytes a position."""
-    return {
+    questions = (question for record in records for question in record.questions)
+    rows = {
         question: build_training_row(
             tokenizer,
             question=question.question,
@@ -129,6 +131,7 @@ def training_rows(config: TrainConfig, questions: Iterable[Question], tokenizer:
         )
         for question in dict.fromkeys(questions)
     }
+    return DatasetRows(rows, _fitting_bucket(config.data, records, rows), common_prefix_length(rows.values()))
 
 
 def _fitting_bucket(data: DataConfig, records: Iterable[Record], rows: dict[Question, TextRow]) -> int:
@@ -146,8 +149,8 @@ def _fitting_bucket(data: DataConfig, records: Iterable[Record], rows: dict[Ques
 
 def make_train_iterator(
     config: TrainConfig,
-    records: Iterable[Record],
-    tokenizer: SubjectTokenizer,
+    records: Sequence[Record],
+    text: DatasetRows,
     *,
     process_index: int,
     process_count: int,
@@ -156,12 +159,13 @@ def make_train_iterator(
     """Endless training batches of this process.
 
     Args:
-      config: `data` says what to read; `model` only how many positions a clip takes.
-      records: with absolute video paths, the same on all processes; see `probe_videos` for unreadable ones.
-      tokenizer: knows the subjects of the records.
+      config: `data` says what to read.
+      records: as `select_records` leaves them, with absolute video paths, the same on all processes; see `probe_videos` for
+        unreadable ones.
+      text: the rows of their questions.
       process_index: 0 <= process_index < process_count.
-      features: file with float16[R * data.draws_per_video, N, L, D], the features of the R records that
-        `select_records` leaves, in the rows that `feature_row` tells; read from the first `next` on.
+      features: file with float16[R * data.draws_per_video, N, L, D], the features of the R records, in the rows that `feature_row`
+        tells; read from the first `next` on.
 
     Returns:
       An iterator of {video float32[B, N, T, H, W, 3], input_ids int32[B, K, S], attention_mask bool[B, K, S],
@@ -171,18 +175,14 @@ def make_train_iterator(
       Joined in the order of the processes, the batches of one step are the same for any number of processes.
 
     Raises:
-      UserError: from `select_records` and `text_shape`, or when the batch does not divide; later, from
-        `next`, when a video cannot be decoded.
+      UserError: when the batch does not divide; later, from `next`, when a video cannot be decoded.
     """
     if config.data.batch_size % process_count:
         raise UserError(f"data.batch_size {config.data.batch_size} is not divisible by the {process_count} processes; choose a multiple.")
-    selected = select_records(config.data, records)
-    rows = training_rows(config, _questions(selected), tokenizer)
-    length = _fitting_bucket(config.data, selected, rows)
-    padded_rows = {question: pad_row(row, length) for question, row in rows.items()}
-    order = _video_order(config.data, [record.present for record in selected])
-    num_positions = min(_ANSWER_MULTIPLE * -(-num_learnt(rows.values()) // _ANSWER_MULTIPLE), length)
-    load = _LoadVideo(config.data, tuple(selected), padded_rows, num_positions, features)
+    padded_rows = {question: pad_row(row, text.length) for question, row in text.rows.items()}
+    order = _video_order(config.data, [record.present for record in records])
+    num_positions = min(_ANSWER_MULTIPLE * -(-num_learnt(text.rows.values()) // _ANSWER_MULTIPLE), text.length)
+    load = _LoadVideo(config.data, tuple(records), padded_rows, num_positions, features)
     return BatchIterator(order, load, config.data, process_index, process_count)
 
 
@@ -268,14 +268,22 @@ class _LoadVideo(grain.transforms.Map):
     records: tuple[Record, ...] = dataclasses.field(repr=False)  # Grain names its steps by their repr, again and again
     rows: dict[Question, TextRow] = dataclasses.field(repr=False)
     num_positions: int
-    features: Path | None  # opened anew for each video: a memory map would travel to workers as a copy of the whole file
+    features: Path | None
+
+    @functools.cached_property
+    def _stored(self) -> np.ndarray:
+        return np.load(self.features, mmap_mode="r")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A memory map would travel to workers as a copy of the whole file.
+        return {name: value for name, value in self.__dict__.items() if name != "_stored"}
 
     def map(self, element: VideoPass) -> Batch:
         data, record = self.data, self.records[element.record]
         if self.features is None:
             visual = {"video": read_clips(data, record, element)}
         else:
-            visual = {"features": np.array(np.load(self.features, mmap_mode="r")[feature_row(data, element)])}
+            visual = {"features": np.array(self._stored[feature_row(data, element)])}
         chosen = question_indices(len(record.questions), data.questions_per_video, element, data.seed)
         rows = [self.rows[record.questions[index]] for index in chosen]
         text = TextRow(*(np.stack(arrays) for arrays in zip(*rows, strict=True)))

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from pvchat_jax.config.run_directory import CHECKPOINTS, check_output_dir, write_config
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.data.pipeline import TextShape, make_train_iterator, probe_videos, select_records, text_shape
+from pvchat_jax.data.pipeline import DatasetRows, dataset_rows, make_train_iterator, probe_videos, select_records
 from pvchat_jax.data.records import Record, load_records
-from pvchat_jax.data.tokenizer import SubjectTokenizer, load_tokenizer
+from pvchat_jax.data.tokenizer import load_tokenizer
 from pvchat_jax.distributed.membership import require_same_everywhere
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import build_pvchat
@@ -39,8 +39,7 @@ class TrainingData(NamedTuple):
 
     records: list[Record]
     set_aside: Sequence[tuple[Record, str]]
-    tokenizer: SubjectTokenizer
-    text_shape: TextShape
+    text: DatasetRows
 
 
 def train_run(config: TrainConfig) -> Path:
@@ -61,18 +60,18 @@ def train_run(config: TrainConfig) -> Path:
     described = describe_records(config, data)
     require_same_everywhere(f"the usable records of {config.data.train}", described)
     mesh = make_mesh(config.mesh)
-    model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype), prefix_length=data.text_shape.prefix_length)
+    model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype), prefix_length=data.text.prefix_length)
     step_fn = make_train_step(model, config, mesh)
     process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     output = Path(config.output_dir)
     features = feature_file(config) if config.data.cache_features else None
-    iterator = make_train_iterator(config, data.records, data.tokenizer, **process, features=features)
+    iterator = make_train_iterator(config, data.records, data.text, **process, features=features)
 
     checkpoints = Checkpoints(output / CHECKPOINTS, keep=config.checkpoint.keep, report=say)
     must_match = {"batch size": config.data.batch_size, "number of hosts": jax.process_count(), "records": described}
     start = initialise(config, model, mesh, checkpoints, iterator, must_match)
     done = int(start.state.step)
-    print_start(console, config, mesh, start, data.records, data.set_aside, data.text_shape)
+    print_start(console, config, mesh, start, data.records, data.set_aside, data.text)
     meta = {"must_match": must_match, "init_from_steps": start.init_from_steps, "versions": package_versions()}
     if is_first:
         write_config(config)
@@ -93,7 +92,7 @@ def train_run(config: TrainConfig) -> Path:
 
 
 def load_data(config: TrainConfig) -> TrainingData:
-    """Tokenizer and usable records.
+    """Usable records and their text rows.
 
     Raises:
       UserError: a file is wrong, no record is usable, or the tokenizer is not the one of the model.
@@ -109,7 +108,7 @@ def load_data(config: TrainConfig) -> TrainingData:
     if not good:
         raise UserError(f"none of the {len(bad)} videos of {config.data.train} can be read; the first: {bad[0][1]}")
     records = select_records(config.data, good)
-    return TrainingData(records, bad, tokenizer, text_shape(config, records, tokenizer))
+    return TrainingData(records, bad, dataset_rows(config, records, tokenizer))
 
 
 def describe_records(config: TrainConfig, data: TrainingData) -> str:

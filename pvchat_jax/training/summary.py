@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pvchat_jax.config.run_directory import CHECKPOINTS
 from pvchat_jax.config.schema import QUESTION_TYPES, TRAINABLE_GROUPS, TrainConfig
-from pvchat_jax.data.pipeline import TextShape
+from pvchat_jax.data.pipeline import DatasetRows
 from pvchat_jax.data.records import LABELS, Record
 from pvchat_jax.training.initialise import Start
 from pvchat_jax.training.metrics import METRICS_FILE, TENSORBOARD
@@ -42,18 +42,18 @@ def print_start(
     start: Start,
     records: Sequence[Record],
     set_aside: Sequence[tuple[Record, str]],
-    text_shape: TextShape,
+    text: DatasetRows,
 ) -> None:
     """The table of a run that is about to begin.
 
     Args:
       records: what is trained on.
       set_aside: videos that cannot be read, each with the reason.
-      text_shape: of every text row.
+      text: rows of all questions.
     """
     table = Table(title=f"PVChat stage {config.stage}, {config.num_steps} steps", show_header=False, title_justify="left")
-    for name, text in _rows(config, mesh, start, records, text_shape).items():
-        table.add_row(name, text)
+    for name, value in _rows(config, mesh, start, records, text).items():
+        table.add_row(name, value)
     for index, note in enumerate(start.notes):
         table.add_row("" if index else "start", note)
     console.print(table, markup=False)
@@ -65,7 +65,7 @@ def print_start(
             console.print(f"  and {len(set_aside) - MAX_SET_ASIDE} more", markup=False)
 
 
-def _rows(config: TrainConfig, mesh: jax.sharding.Mesh, start: Start, records: Sequence[Record], text_shape: TextShape) -> dict[str, str]:
+def _rows(config: TrainConfig, mesh: jax.sharding.Mesh, start: Start, records: Sequence[Record], text: DatasetRows) -> dict[str, str]:
     data = config.data
     rates = config.optimizer.learning_rates
     trained = parameter_counts(start.state.trainable)
@@ -74,8 +74,8 @@ def _rows(config: TrainConfig, mesh: jax.sharding.Mesh, start: Start, records: S
     axes = ", ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     rows["devices"] = f"{mesh.size} x {mesh.devices.flat[0].device_kind} ({axes}), computing in {config.compute_dtype}"
     rows["batch"] = (
-        f"{data.batch_size} videos x {_plural(data.questions_per_video, 'question')} of {text_shape.length} tokens, "
-        f"the first {text_shape.prefix_length} in common, "
+        f"{data.batch_size} videos x {_plural(data.questions_per_video, 'question')} of {text.length} tokens, "
+        f"the first {text.prefix_length} in common, "
         f"{_plural(data.num_clips, 'clip')} x {_plural(data.num_frames, 'frame')} of {data.image_size} px"
     )
     if data.cache_features:

@@ -18,13 +18,13 @@ from pvchat_jax.data.conversation import build_training_row, pad_row
 from pvchat_jax.data.pipeline import (
     BatchIterator,
     VideoPass,
+    dataset_rows,
     feature_row,
     make_train_iterator,
     probe_videos,
     question_indices,
     read_clips,
     select_records,
-    text_shape,
 )
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
@@ -85,7 +85,9 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
 
 
 def iterate(config: TrainConfig, records: list[Record], process_index: int = 0, process_count: int = 1) -> BatchIterator:
-    return make_train_iterator(config, records, LetterTokenizer(), process_index=process_index, process_count=process_count)
+    selected = select_records(config.data, records)
+    text = dataset_rows(config, selected, LetterTokenizer())
+    return make_train_iterator(config, selected, text, process_index=process_index, process_count=process_count)
 
 
 def used(batch: dict[str, np.ndarray]) -> list[tuple[int, tuple[int, ...]]]:
@@ -187,7 +189,7 @@ def test_stored_features_come_in_the_place_of_their_videos(
     from_features = make_train_iterator(
         make_config(**settings, num_workers=num_workers),
         records,
-        LetterTokenizer(),
+        dataset_rows(config, records, LetterTokenizer()),
         process_index=0,
         process_count=1,
         features=tmp_path / "features.npy",
@@ -378,10 +380,13 @@ def test_missing_data_is_reported_with_the_file(
 
 def test_text_rows_have_the_smallest_bucket_for_the_longest_row(records: list[Record]) -> None:
     longest = max(len("[INST] <Video></Video>[/INST] [INST][<Wilson>]q0?[/INST]0.0") + 2 + TINY.qformer.num_visual_tokens for _ in records)
-    shape = text_shape(make_config(text_buckets=(longest - 1, longest, 999)), records, LetterTokenizer())
-    assert shape == (longest, len("[INST] <Video></Video>[/INST] [INST][<Wilson>]q") + 1 + TINY.qformer.num_visual_tokens)
+    text = dataset_rows(make_config(text_buckets=(longest - 1, longest, 999)), records, LetterTokenizer())
+    assert (text.length, text.prefix_length) == (
+        longest,
+        len("[INST] <Video></Video>[/INST] [INST][<Wilson>]q") + 1 + TINY.qformer.num_visual_tokens,
+    )
     with pytest.raises(UserError, match=r"people\.jsonl: the question 'q\d\?' of video .*\d\.mp4 takes") as caught:
-        text_shape(make_config(text_buckets=(longest - 2, longest - 1)), records, LetterTokenizer())
+        dataset_rows(make_config(text_buckets=(longest - 2, longest - 1)), records, LetterTokenizer())
     assert f"takes {longest} tokens" in str(caught.value)
 
 

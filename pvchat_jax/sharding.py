@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pvchat_jax.config.schema import MeshConfig
@@ -131,6 +132,11 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
     check_batch_size(rows * jax.process_count(), mesh)
     sharding = batch_sharding(mesh)
     return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+
+
+def gather_to_host(array: jax.Array) -> np.ndarray:
+    """All values of an array, which may be spread over processes; then every process has to call it."""
+    return np.asarray(array) if array.is_fully_addressable else multihost_utils.process_allgather(array, tiled=True)
 
 
 def _is_spec(node: Any) -> bool:

@@ -109,5 +109,10 @@ def require_same_everywhere(what: str, value: str) -> None:
         raise UserError(f"{what} differ between processes 0 and {others[0]}; give all processes the same files.")
 
 
+def broadcast_from_first(value: int) -> int:
+    """The `value` of process 0, on all processes; each waits for the others."""
+    return value if jax.process_count() == 1 else int(multihost_utils.broadcast_one_to_all(np.int64(value)))
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

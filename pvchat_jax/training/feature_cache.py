@@ -7,8 +7,12 @@ float16 has more digits than the bfloat16 that full-size runs compute in, and it
 layer norm; against float32 it rounds by at most 1 part in 2048. Rows are written in order, and the manifest counts them
 only when they are on the disk, so a run that was killed goes on where it stopped. What the rows belong to is told by content:
 of the videos, of the encoder's parameters, of the preprocessing; files may be moved or copied, and others of the same name are noticed.
+
+Several processes encode together: each decodes its part of every batch, the first writes, and all read the one file, which
+therefore has to lie where all of them see it, as checkpoints do.
 """
 
+import contextlib
 import datetime
 import functools
 import hashlib
@@ -19,8 +23,8 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +40,16 @@ from pvchat_jax.config.flags import to_dict
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.data.pipeline import VideoPass, read_clips
 from pvchat_jax.data.records import Record
+from pvchat_jax.distributed.membership import broadcast_from_first
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
-from pvchat_jax.sharding import BATCH_AXES, mesh_context, put_batch
+from pvchat_jax.sharding import BATCH_AXES, gather_to_host, mesh_context, put_batch
 from pvchat_jax.training.partition import Params
 
 VIDEOS_PER_BATCH = 16
 BATCHES_READ_AHEAD = 2  # a full-size batch of 16 videos takes 230 MB
 MAX_READERS = 16
+SEEN_WITHIN_SECONDS = 90.0  # longer than clients of NFS remember what a folder held
 SAVE_SECONDS = 5.0  # at most this much is encoded again after a kill
 REPORT_SECONDS = 10.0
 
@@ -54,10 +60,10 @@ def feature_file(config: TrainConfig) -> Path:
 
 
 def check_cacheable(config: TrainConfig) -> None:
-    """Refuses `data.cache_features` where features would change while training, or where several hosts would share a file.
+    """Refuses `data.cache_features` where features would change while training.
 
     Raises:
-      UserError: one of these holds.
+      UserError: so it is.
     """
     if not config.data.cache_features:
         return
@@ -69,8 +75,6 @@ def check_cacheable(config: TrainConfig) -> None:
             f"data.cache_features needs a vision encoder that does not train and {names} would train it; "
             f"set {remedy}, or data.cache_features to False."
         )
-    if jax.process_count() > 1:
-        raise UserError(f"data.cache_features works on one host and this run has {jax.process_count()}; set data.cache_features to False.")
 
 
 def cache_features(config: TrainConfig, model: Any, params: Params, records: Sequence[Record], mesh: Mesh, console: Console) -> None:
@@ -83,26 +87,42 @@ def cache_features(config: TrainConfig, model: Any, params: Params, records: Seq
       console: where it says which of these it does, and how far it is.
 
     Raises:
-      UserError: a video cannot be decoded, or the disk has too little space.
+      UserError: a video cannot be decoded, the disk has too little space, or a process does not see the file.
     """
-    parts = math.prod(mesh.shape[axis] for axis in BATCH_AXES)
+    data, path = config.data, feature_file(config)
+    num_rows = len(records) * data.draws_per_video
+    parts = math.lcm(math.prod(mesh.shape[axis] for axis in BATCH_AXES), jax.process_count())
     batch_size = math.ceil(VIDEOS_PER_BATCH / parts) * parts
     encode = jax.jit(lambda params, video: model.apply({"params": params}, video, method="encode_video").astype(jnp.float16))
-    data = config.data
     clips = jax.ShapeDtypeStruct((batch_size, data.num_clips, data.num_frames, data.image_size, data.image_size, 3), jnp.float32)
-    num_rows = len(records) * data.draws_per_video
+    description = describe_features(config, params, records)
     with mesh_context(mesh):
-        shape = jax.eval_shape(encode, params, clips).shape[1:]
+        shape = (num_rows, *jax.eval_shape(encode, params, clips).shape[1:])
         say = functools.partial(console.print, markup=False, highlight=False, soft_wrap=True)
-        store = _Store(feature_file(config), (num_rows, *shape), describe_features(config, params, records), say, data.features_max_gb)
-        if store.rows_done == num_rows:
-            return
-        with store, _Progress(console, store.rows_done, num_rows) as progress:
-            for decoded in _decode_ahead(config, records, range(store.rows_done, num_rows), batch_size):
-                padded = np.concatenate([decoded, np.repeat(decoded[-1:], batch_size - len(decoded), axis=0)])
-                features = encode(params, put_batch({"video": padded}, mesh)["video"])
-                store.append(np.asarray(features)[: len(decoded)])
-                progress.show(store.rows_done)
+        store = _Store(path, shape, description, say, data.features_max_gb) if jax.process_index() == 0 else None
+        first = broadcast_from_first(store.rows_done if store else 0)
+        if first < num_rows:
+            with store or contextlib.nullcontext(), _Progress(console, first, num_rows) as progress:
+                for start, decoded in _decode_ahead(config, records, range(first, num_rows, batch_size), batch_size):
+                    features = gather_to_host(encode(params, put_batch({"video": decoded}, mesh)["video"]))
+                    done = min(start + batch_size, num_rows)
+                    if store:
+                        store.append(features[: done - start])
+                    progress.show(done)
+    _wait_until_seen(path, description, num_rows)
+
+
+def _wait_until_seen(path: Path, description: dict[str, Any], num_rows: int) -> None:
+    """Returns when this process sees the finished file that the first has written; file systems over a network take a while."""
+    broadcast_from_first(0)  # comes when the first process is done
+    deadline = time.monotonic() + SEEN_WITHIN_SECONDS
+    while _read_manifest(path) != {"rows_done": num_rows, **description}:
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"process {jax.process_index()} does not see the features that process 0 wrote to {path.parent}; "
+                "set data.features_dir to a folder that all hosts share, or data.cache_features to False."
+            )
+        time.sleep(0.5)
 
 
 def describe_features(config: TrainConfig, params: Params, records: Sequence[Record]) -> dict[str, Any]:
@@ -115,7 +135,7 @@ def describe_features(config: TrainConfig, params: Params, records: Sequence[Rec
     for name, leaf in sorted(flatten_dict(params, sep="/").items()):
         if name.split("/")[0] in ("vision_encoder", "vision_norm"):
             digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
-            digest.update(np.ascontiguousarray(leaf).view(np.uint8))
+            digest.update(np.ascontiguousarray(gather_to_host(leaf)).view(np.uint8))
     return {
         "videos": _digest_of_files([record.video for record in records]),
         "draws_per_video": data.draws_per_video,
@@ -155,9 +175,9 @@ class _Store:
     def __init__(self, path: Path, shape: tuple[int, ...], description: dict[str, Any], say: Callable[[str], None], max_gb: float) -> None:
         self._path = path
         self._max_bytes = max_gb * 1e9
-        self._manifest = path.with_name("manifest.json")
+        self._manifest = _manifest_of(path)
         self._description = description
-        found = self._read_manifest()
+        found = _read_manifest(path)
         changed = [name for name in description if found.get(name) != description[name]]
         if found and not changed and _is_array(path, shape):
             self.rows_done = min(int(found["rows_done"]), shape[0])
@@ -170,12 +190,6 @@ class _Store:
         self._saved_at = time.monotonic()
         self._row_bytes = math.prod(shape[1:]) * np.dtype(np.float16).itemsize
         self._header_bytes = path.stat().st_size - shape[0] * self._row_bytes
-
-    def _read_manifest(self) -> dict[str, Any]:
-        try:
-            return json.loads(self._manifest.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return {}
 
     def _create(self, shape: tuple[int, ...]) -> None:
         needed = math.prod(shape) * np.dtype(np.float16).itemsize
@@ -223,6 +237,18 @@ class _Store:
             self._sync()
 
 
+def _manifest_of(path: Path) -> Path:
+    return path.with_name("manifest.json")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """What the manifest beside the features says; empty where there is none that can be read."""
+    try:
+        return json.loads(_manifest_of(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
 def _is_array(path: Path, shape: tuple[int, ...]) -> bool:
     try:
         array = np.load(path, mmap_mode="r")
@@ -231,24 +257,34 @@ def _is_array(path: Path, shape: tuple[int, ...]) -> bool:
     return array.shape == shape and array.dtype == np.float16
 
 
-def _decode_ahead(config: TrainConfig, records: Sequence[Record], rows: Sequence[int], batch_size: int) -> Iterator[np.ndarray]:
-    """Clips of `rows` in batches, float32[<= batch_size, N, T, H, W, 3], decoded by threads while others are encoded."""
-    draws = config.data.draws_per_video
+def _decode_ahead(
+    config: TrainConfig, records: Sequence[Record], starts: Iterable[int], batch_size: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """This process's clips of each global batch of `batch_size` rows, with its first row: float32[share, N, T, H, W, 3].
+
+    Threads decode some batches while others are encoded; a batch beyond the last row is filled up with that.
+    """
+    draws, num_rows = config.data.draws_per_video, len(records) * config.data.draws_per_video
+    share = batch_size // jax.process_count()
 
     def read(row: int) -> np.ndarray:
         video_pass = VideoPass(*divmod(row, draws))
         return read_clips(config.data, records[video_pass.record], video_pass)
 
-    upcoming = iter(rows)
+    def submit(start: int) -> tuple[int, list[Future[np.ndarray]]]:
+        own = start + jax.process_index() * share
+        rows = [min(row, num_rows - 1) for row in range(own, own + share)]
+        futures = {row: pool.submit(read, row) for row in dict.fromkeys(rows)}
+        return start, [futures[row] for row in rows]
+
+    upcoming = iter(starts)
     with ThreadPoolExecutor(min(MAX_READERS, os.cpu_count() or 1)) as pool:
         try:
-            waiting = deque(pool.submit(read, row) for row in itertools.islice(upcoming, BATCHES_READ_AHEAD * batch_size))
+            waiting = deque(submit(start) for start in itertools.islice(upcoming, BATCHES_READ_AHEAD))
             while waiting:
-                batch = []
-                while waiting and len(batch) < batch_size:
-                    batch.append(waiting.popleft().result())
-                    waiting.extend(pool.submit(read, row) for row in itertools.islice(upcoming, 1))
-                yield np.stack(batch)
+                waiting.extend(submit(start) for start in itertools.islice(upcoming, 1))
+                start, futures = waiting.popleft()
+                yield start, np.stack([future.result() for future in futures])
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -5,6 +5,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.distributed.processes import finish, losses, start
@@ -99,3 +100,14 @@ def test_sigterm_to_one_saves_and_stops_all_at_the_same_step(records, tmp_path):
     ]
     assert steps[0] == steps[1]
     assert (tmp_path / "run/checkpoints" / steps[0]).is_dir()
+
+
+def test_two_processes_encode_videos_together_and_learn_as_one(records, tmp_path):
+    stored = {"data.cache_features": True, "optimizer.vision_upper": 0, "optimizer.base": 0}
+    for output, count, devices in (("one", 1, 2), ("two", 2, 1)):
+        ended = finish(start(arguments(records, tmp_path / output, **stored), count, devices=devices))
+        assert [status for status, *_ in ended] == [0] * count, ended
+        assert "videos/s" in ended[0][1] and not any("videos/s" in shown for _, shown, _ in ended[1:])
+    one, two = (np.load(tmp_path / output / "features" / "features.npy") for output in ("one", "two"))
+    np.testing.assert_allclose(two, one, atol=1e-3)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)

@@ -62,16 +62,18 @@ def measure(size: TrainConfig, name: str, videos: int, questions: int, steps: in
     with mesh_context(mesh):
         step = jit_train_step(model, config, mesh, state).lower(state, frozen, batch, stream).compile()
     compiled = Compiled(step, time.perf_counter() - began, 0)
-    seconds, losses = [], []
+    seconds, processor, losses = [], [], []
     for _ in range(steps + 1):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.process_time()
         state, metrics = step(state, frozen, batch, stream)
         losses.append(float(metrics["loss"]))  # waits for the step
         seconds.append(time.perf_counter() - began)
+        processor.append(time.process_time() - used)
     device = jax.devices()[0]
     on_device = (device.memory_stats() or {}).get("peak_bytes_in_use")
     return {
         "seconds": seconds[1:],
+        "processor_seconds": processor[1:],
         "losses": losses,
         "peak_bytes": on_device or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "program_bytes": read_memory(compiled).peak,

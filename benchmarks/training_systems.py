@@ -43,30 +43,30 @@ SYSTEMS = {
     "all": System(title="all", shared_video=True, common_prefix=True, cached_features=True, answer_logits=True),
 }
 
-# The 8B model's proportions at about a thousandth of its operations: the same tokens in a row of text, the same shares of the parts
+# The 8B model's proportions at about 1/1500 of its operations: the same tokens in a row of text, the same shares of the parts
 # (`flop_shares`), and within the vision encoder and the adapters about the same share of attention and of low-rank products.
 MID = PVChatConfig(
     name="mid",
-    vision=dataclasses.replace(EIGHT_B.vision, image_size=56, patch_size=8, width=256, depth=8, num_heads=4, mlp_width=1120),
+    vision=dataclasses.replace(EIGHT_B.vision, image_size=56, patch_size=8, width=256, depth=5, num_heads=4, mlp_width=1120),
     qformer=dataclasses.replace(
         EIGHT_B.qformer,
-        width=72,
+        width=48,
         num_layers=2,
         num_heads=6,
-        mlp_width=288,
+        mlp_width=192,
         vocab_size=64,
         max_text_length=32,
         remoh=ReMoHConfig(start_layer=1, num_shared_heads=4),
     ),
     language_model=dataclasses.replace(
         EIGHT_B.language_model,
-        vocab_size=256,
-        width=512,
-        mlp_width=1792,
+        vocab_size=192,
+        width=384,
+        mlp_width=1344,
         num_layers=2,
-        num_heads=8,
-        num_kv_heads=2,
-        head_dim=64,
+        num_heads=4,
+        num_kv_heads=1,
+        head_dim=96,
         lora=LoRAConfig(rank=2, alpha=4.0),
     ),
     remat_policy="none",

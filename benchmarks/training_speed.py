@@ -94,7 +94,8 @@ def run_rounds(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]
                 raise SystemExit(f"error: the system '{name}' failed; what it said is above.")
             results[name].append(json.loads(finished.stdout.splitlines()[-1]))
             last = results[name][-1]
-            took = f"{min(last['seconds']):.2f} s a step, compiled in {last['compile_seconds']:.0f} s, loss {last['losses'][0]:.5f}"
+            took = f"{min(last['seconds']):.2f} s a step, {min(last['processor_seconds']):.2f} s of a processor"
+            took += f"; compiled in {last['compile_seconds']:.0f} s, loss {last['losses'][0]:.5f}"
             print(f"round {number + 1} of {arguments.rounds}, {name}: {took}", file=sys.stderr, flush=True)
     return results
 
@@ -136,6 +137,7 @@ def speed_table(arguments: argparse.Namespace, size: TrainConfig, results: dict[
                 f"{fastest[first] / fastest[name]:.2f}",
                 f"{first_total / total:.2f}",
                 f"{fastest[name]:.2f} ({statistics.median(second for result in rounds for second in result['seconds']):.2f})",
+                f"{min(second for result in rounds for second in result['processor_seconds']):.2f}",
                 f"{max(result['peak_bytes'] for result in rounds) / 2**30:.2f}",
                 f"{max(result['program_bytes'] for result in rounds) / 2**30:.2f}",
                 f"{total / 1e9:,.2f}",
@@ -149,6 +151,7 @@ def speed_table(arguments: argparse.Namespace, size: TrainConfig, results: dict[
         f"x `{first}`",
         "x by FLOPs",
         "s/step, best (median)",
+        "processor s/step",
         "peak GiB",
         "program GiB",
         "GFLOP/pair",

@@ -15,6 +15,29 @@ def _uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Dtype) -> jax
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+@jax.custom_vjp
+def _expand(low: jax.Array, lora_b: jax.Array) -> jax.Array:
+    """`low @ lora_b`: float[..., rank], float[rank, out] -> float[..., out].
+
+    Its own gradient differs from jax's in the order of factors alone. With jax's order XLA transposes the gradient of the wide
+    output on the CPU, which took longer than the matrix products themselves.
+    """
+    return low @ lora_b
+
+
+def _expand_forward(low: jax.Array, lora_b: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return low @ lora_b, (low, lora_b)
+
+
+def _expand_backward(factors: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    low, lora_b = factors
+    tokens = tuple(range(low.ndim - 1))
+    return gradient @ lora_b.T, jnp.tensordot(low, gradient, (tokens, tokens))
+
+
+_expand.defvjp(_expand_forward, _expand_backward)
+
+
 class LoRADense(nn.Module):
     """`x @ kernel + scale * (dropout(x) @ lora_a) @ lora_b`, no bias; rank 0 is a plain matrix product.
 
@@ -42,6 +65,6 @@ class LoRADense(nn.Module):
             lora_a = self.param("lora_a", a_init, (size, self.rank), jnp.float32)
             lora_b = self.param("lora_b", b_init, (self.rank, self.features), jnp.float32)
             dropped = nn.Dropout(self.dropout, deterministic=self.deterministic)(inputs)
-            low = dropped @ lora_a.astype(self.dtype)  # [..., rank]
-            outputs += self.scale * (low @ lora_b.astype(self.dtype))
+            low = self.scale * (dropped @ lora_a.astype(self.dtype))  # [..., rank]
+            outputs += _expand(low, lora_b.astype(self.dtype))
         return outputs

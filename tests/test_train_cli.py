@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import re
 import shutil
@@ -21,9 +20,8 @@ from pvchat_jax.config.flags import parse_command_line
 from pvchat_jax.training import loop
 from pvchat_jax.training.loop import Interrupted
 from pvchat_jax.training.metrics import MetricsWriter
+from tests.distributed.processes import numbers
 from tests.training.stand_in_run import OVERRIDES, stand_in_model, write_records
-
-RATES = ("steps_per_second", "videos_per_second")
 
 
 @pytest.fixture(autouse=True)
@@ -49,12 +47,6 @@ def arguments(records: Path, output: Path, *more: str, stage: int = 1) -> list[s
     }
     given = [f"--config.{name}={value}" for name, value in settings.items()]
     return [f"--config=configs/stage{stage}.py:tiny", *given, *more]
-
-
-def numbers(output: Path) -> list[dict[str, float]]:
-    """The lines of a run's numbers, without those that are about time."""
-    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in RATES} for line in lines]
 
 
 def fail(capsys, *given: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
-from jax.experimental import multihost_utils
+from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from pvchat_jax.config.schema import MeshConfig
@@ -45,10 +45,12 @@ LOGICAL_AXIS_RULES = (
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Mesh over (data, fsdp, tensor); a size of -1 takes the devices that the others leave.
 
-    Sizes that are all explicit may leave devices idle in a run of one process.
+    Sizes that are all explicit may leave devices idle in a run of one process. On several TPU slices `data` runs over the
+    slices first, which only the data-centre network joins, and the rest of the mesh lies within each slice.
 
     Raises:
-      UserError: the devices do not divide, are too few, or several processes would not all take part.
+      UserError: the devices do not divide, are too few, several processes would not all take part, or `data` is no multiple
+        of the TPU slices.
     """
     devices = jax.devices() if devices is None else list(devices)
     sizes = [getattr(config, axis) for axis in MESH_AXES]
@@ -60,7 +62,25 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
         sizes[sizes.index(-1)] = len(devices) // fixed
     elif fixed > len(devices) or (fixed < len(devices) and jax.process_count() > 1):
         raise UserError(f"mesh ({shape}) needs {fixed} devices and there are {len(devices)}; set one size to -1 to use them all.")
-    return jax.make_mesh(sizes, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices[: math.prod(sizes)])
+    return Mesh(_lay_out(sizes, devices[: math.prod(sizes)]), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def _lay_out(sizes: Sequence[int], devices: Sequence[jax.Device]) -> np.ndarray:
+    """Devices in the shape `sizes`, neighbours along the last axes first."""
+    data, fsdp, tensor = sizes
+    # jax gives GPUs a slice_index too, their host: the network between hosts is fast enough for fsdp, so all are one slice here.
+    num_slices = len({getattr(device, "slice_index", 0) for device in devices}) if devices[0].platform == "tpu" else 1
+    if num_slices == 1:
+        return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
+    if data % num_slices:
+        most = math.gcd(tensor, len(devices) // num_slices)
+        smaller = f" --config.mesh.tensor={most}" if most < tensor else ""
+        raise UserError(
+            f"mesh.data is {data} and must be a multiple of the {num_slices} TPU slices, which no other axis may span; "
+            f"set --config.mesh.data={num_slices} --config.mesh.fsdp=-1{smaller}."
+        )
+    within = (data // num_slices, fsdp, tensor)
+    return mesh_utils.create_hybrid_device_mesh(within, (num_slices, 1, 1), devices, allow_split_physical_axes=True)
 
 
 @contextlib.contextmanager

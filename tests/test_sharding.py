@@ -1,6 +1,8 @@
 """The mesh, the table of logical axes and the placement of parameters and batches."""
 
 import ast
+import dataclasses
+import itertools
 from pathlib import Path
 
 import jax
@@ -55,6 +57,71 @@ def test_mesh_fills_the_open_size_with_automatic_axes(config: MeshConfig, shape:
 def test_mesh_that_does_not_fit_the_devices_is_refused(config: MeshConfig):
     with pytest.raises(UserError, match=r"mesh \(data .* there are 8"):
         make_mesh(config)
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """What jax tells of a TPU chip."""
+
+    id: int
+    slice_index: int
+    coords: tuple[int, int, int]
+    process_index: int
+    platform: str = "tpu"
+    device_kind: str = "TPU v5p"
+    core_on_chip: int = 0
+
+
+def slices(count: int, x: int = 4, y: int = 4) -> list[Chip]:
+    """Chips of `count` slices, those of different slices in turn, so that their order alone gives no good mesh."""
+    grid = [(column, row, 0) for row in range(y) for column in range(x)]
+    places = enumerate(itertools.product(grid, range(count)))
+    return [Chip(number, index, coords, process_index=index * 4 + coords[1]) for number, (coords, index) in places]
+
+
+@pytest.mark.parametrize(
+    ("config", "shape"),
+    [
+        (MeshConfig(data=2, fsdp=-1), (2, 16, 1)),
+        (MeshConfig(data=-1, fsdp=4), (8, 4, 1)),
+        (MeshConfig(data=4, fsdp=2, tensor=-1), (4, 2, 4)),
+        (MeshConfig(), (32, 1, 1)),
+    ],
+)
+def test_only_data_runs_between_slices_and_neighbours_stay_neighbours(config: MeshConfig, shape: tuple[int, ...]):
+    mesh = make_mesh(config, slices(2))
+    assert mesh.devices.shape == shape
+    assert set(mesh.axis_types) == {AxisType.Auto}
+    assert len({chip.id for chip in mesh.devices.flat}) == 32
+    assert [{chip.slice_index for chip in row.flat} for row in mesh.devices] == [{0}] * (shape[0] // 2) + [{1}] * (shape[0] // 2)
+    for chip, neighbour in zip(mesh.devices[..., :-1].flat, mesh.devices[..., 1:].flat, strict=True):  # along tensor
+        assert sum(abs(a - b) for a, b in zip(chip.coords, neighbour.coords, strict=True)) == 1
+    assert make_mesh(config, slices(2)[::-1]).shape == mesh.shape
+
+
+@pytest.mark.parametrize(
+    ("config", "remedy"),
+    [
+        (MeshConfig(data=1, fsdp=-1), "--config.mesh.data=2 --config.mesh.fsdp=-1."),  # the 8B presets
+        (MeshConfig(data=-1, fsdp=32), "--config.mesh.data=2 --config.mesh.fsdp=-1."),
+        (MeshConfig(data=1, fsdp=1, tensor=32), "--config.mesh.data=2 --config.mesh.fsdp=-1 --config.mesh.tensor=16."),
+    ],
+)
+def test_mesh_that_would_split_parameters_over_slices_is_refused_with_the_remedy(config: MeshConfig, remedy: str):
+    with pytest.raises(UserError, match=r"^mesh.data is 1 and must be a multiple of the 2 TPU slices") as caught:
+        make_mesh(config, slices(2))
+    assert str(caught.value).endswith(f"set {remedy}")
+
+
+def test_hosts_of_gpus_are_no_slices():
+    """jax gives each host of GPUs its own `slice_index`; parameters may be split over them all the same."""
+    gpus = [dataclasses.replace(chip, platform="gpu", device_kind="H100") for chip in slices(2, 2, 2)]
+    mesh = make_mesh(MeshConfig(data=1, fsdp=-1), gpus[::-1])
+    assert [gpu.id for gpu in mesh.devices.flat] == list(range(8))
+
+
+def test_a_mesh_may_divide_an_axis_of_the_chips():
+    assert make_mesh(MeshConfig(data=2, fsdp=8), slices(1)).devices.shape == (2, 8, 1)
 
 
 def test_parameters_follow_the_table():

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import re
 import shutil
@@ -13,14 +12,16 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+import numpy as np
 import pytest
 
-from pvchat_jax import train
+from pvchat_jax import sharding, train
 from pvchat_jax.config.flags import parse_command_line
+from pvchat_jax.training import loop
 from pvchat_jax.training.loop import Interrupted
+from pvchat_jax.training.metrics import MetricsWriter
+from tests.distributed.processes import numbers
 from tests.training.stand_in_run import OVERRIDES, stand_in_model, write_records
-
-RATES = ("steps_per_second", "videos_per_second", "data_wait")
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +47,6 @@ def arguments(records: Path, output: Path, *more: str, stage: int = 1) -> list[s
     }
     given = [f"--config.{name}={value}" for name, value in settings.items()]
     return [f"--config=configs/stage{stage}.py:tiny", *given, *more]
-
-
-def numbers(output: Path) -> list[dict[str, float]]:
-    """The lines of a run's numbers, without those that are about time."""
-    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in RATES} for line in lines]
 
 
 def fail(capsys, *given: str) -> str:
@@ -149,6 +144,41 @@ def test_an_interrupted_run_says_how_to_continue(capsys, monkeypatch, records, t
     shown = capsys.readouterr().err
     assert "stopped by SIGTERM at step 7; continue with: python -m pvchat_jax.train --config=configs/stage1.py:tiny" in shown
     assert "'--config.data.subject=<Wilson>'" in shown
+
+
+def test_a_run_continues_on_another_mesh_with_the_same_batches(monkeypatch, records, tmp_path):
+    batches: dict[str, list[np.ndarray]] = {"whole": [], "parts": []}
+
+    def go_on(name: str, **mesh: int) -> None:
+        def put_batch(batch, mesh):
+            batches[name].append(batch["input_ids"])
+            return sharding.put_batch(batch, mesh)
+
+        sizes = [f"--config.mesh.{axis}={size}" for axis, size in mesh.items()]
+        given = arguments(records, tmp_path / name, *OVERRIDES, "--config.data.batch_size=4", "--config.num_steps=8", *sizes)
+        monkeypatch.setattr(loop, "put_batch", put_batch)
+        with stand_in_model():
+            train.run(parse_command_line(given, description=""))
+
+    write = MetricsWriter.write
+
+    def write_and_stop(self: MetricsWriter, step: int, metrics) -> None:
+        write(self, step, metrics)
+        if step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    go_on("whole")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(MetricsWriter, "write", write_and_stop)
+        go_on("parts")
+    saved = len(batches["parts"])
+    assert 3 <= saved < 8
+    go_on("parts", data=2, fsdp=2, tensor=2)
+    np.testing.assert_array_equal(batches["parts"], batches["whole"])
+    whole, parts = numbers(tmp_path / "whole"), numbers(tmp_path / "parts")
+    assert whole[saved:] != parts[saved:]  # sums in another order: it was another mesh
+    for wanted, got in zip(whole, parts, strict=True):
+        assert got == pytest.approx(wanted, rel=1e-5, abs=1e-7)
 
 
 def kill_and_compare(tmp_path: Path, module: str, given: list[str]) -> None:

@@ -1,20 +1,22 @@
 """The configuration that lies in a run's output directory, so that a run can be reopened and continued."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from pvchat_jax.config.flags import flatten, from_dict, to_dict
 from pvchat_jax.config.pack_manifest import is_pack, read_manifest
-from pvchat_jax.config.schema import TrainConfig
+from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 
 CONFIG_FILE = "config.json"
 CHECKPOINTS = "checkpoints"
 
-# Settings that a run may change when it continues; `num_steps` only upwards.
-MAY_DIFFER = ("num_steps", "log_every", "checkpoint.every_steps", "checkpoint.keep", "data.num_workers")
+# Settings that a run may change when it continues; `num_steps` only upwards. Another mesh changes the order of sums alone.
+MESH = tuple(f"mesh.{field.name}" for field in dataclasses.fields(MeshConfig))
+MAY_DIFFER = ("num_steps", "log_every", "checkpoint.every_steps", "checkpoint.keep", "data.num_workers", *MESH)
 
 
 def read_config(directory: str | Path) -> TrainConfig:

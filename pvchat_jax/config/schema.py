@@ -167,7 +167,10 @@ class ObjectiveConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MeshConfig:
-    """Devices along each mesh axis; one of them may be -1 and takes what is left."""
+    """Devices along each mesh axis; one of them may be -1 and takes what is left.
+
+    On several TPU slices `data` must be a multiple of their number: it alone runs between slices.
+    """
 
     data: int = -1
     fsdp: int = 1

@@ -77,7 +77,7 @@ class Checkpoints:
         """Starts writing a checkpoint; state and iterator may move on as soon as this returns.
 
         Args:
-          iterator: a grain iterator.
+          iterator: a grain iterator whose state is the same on all processes.
           meta: JSON values; what `restore` is to compare belongs under `must_match`.
 
         Raises:
@@ -157,8 +157,9 @@ class Checkpoints:
                     meta = self.meta(step)
                     self._check_meta(step, meta, must_match)
                     self._check_shapes(step, like)
-                    items = {"state": _restore_args(_abstract(like)), "data": grain.checkpoint.CheckpointRestore(iterator)}
-                    restored = Restored(self._manager.restore(step, args=ocp.args.Composite(**items))["state"], meta, step)
+                    arguments = ocp.args.Composite(state=_restore_args(_abstract(like)))
+                    restored = Restored(self._manager.restore(step, args=arguments)["state"], meta, step)
+                    self._move(iterator, step)
             except Exception as error:
                 _raise_unless_damage(error)
                 problem = _first_line(error)
@@ -166,6 +167,12 @@ class Checkpoints:
             return restored
         self._report(f"checkpoint {self.directory / str(step)} is damaged ({problem or 'on another host'}); using the one before.")
         return None
+
+    def _move(self, iterator: Any, step: int) -> None:
+        """Sets the position saved at `step`. All processes save the same one, so the first one's file serves any number of them."""
+        (saved,) = (self.directory / str(step) / "data").glob("process_0-of-*.json")
+        iterator.set_state(json.loads(saved.read_text(encoding="utf-8")))
+        iterator.start_prefetch()
 
     def _check_meta(self, step: int, meta: dict[str, Any], must_match: dict[str, Any]) -> None:
         place = self.directory / str(step)

@@ -68,7 +68,7 @@ def train_run(config: TrainConfig) -> Path:
     iterator = make_train_iterator(config, data.records, data.text, **process, features=features)
 
     checkpoints = Checkpoints(output / CHECKPOINTS, keep=config.checkpoint.keep, report=say)
-    must_match = {"batch size": config.data.batch_size, "number of hosts": jax.process_count(), "records": described}
+    must_match = {"batch size": config.data.batch_size, "records": described}
     start = initialise(config, model, mesh, checkpoints, iterator, must_match)
     done = int(start.state.step)
     print_start(console, config, mesh, start, data.records, data.set_aside, data.text)

@@ -41,7 +41,7 @@ def test_another_run_is_refused_with_the_first_difference_and_the_remedy(config,
 
 
 def test_what_does_not_change_the_result_may_differ(config):
-    arguments = ("num_steps=500", "log_every=1", "checkpoint.every_steps=7", "checkpoint.keep=5", "data.num_workers=2")
+    arguments = ("num_steps=500", "log_every=1", "checkpoint.every_steps=7", "checkpoint.keep=5", "data.num_workers=2", "mesh.fsdp=4")
     check_output_dir(override(config, [f"--config.{argument}" for argument in arguments]))
 
 

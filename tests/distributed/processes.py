@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 STAND_IN = "tests.training.stand_in_run"
+RATES = ("steps_per_second", "videos_per_second", "data_wait")
 
 
 def free_port() -> int:
@@ -39,6 +40,12 @@ def finish(processes: list[subprocess.Popen[str]], timeout: float = 600) -> list
     return [(process.returncode, *texts) for process, texts in zip(processes, shown, strict=True)]
 
 
+def numbers(output: Path) -> list[dict[str, float]]:
+    """The lines of a run's numbers, without those that are about time."""
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in RATES} for line in lines]
+
+
 def losses(output: Path) -> dict[int, float]:
     """Step to loss."""
-    return {line["step"]: line["loss"] for line in map(json.loads, (output / "metrics.jsonl").read_text().splitlines())}
+    return {line["step"]: line["loss"] for line in numbers(output)}

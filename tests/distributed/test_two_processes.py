@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.distributed.processes import finish, losses, start
+from tests.distributed.processes import finish, losses, numbers, start
 from tests.training.stand_in_run import OVERRIDES, write_records
 
 STEPS = 6
@@ -59,6 +59,51 @@ def test_two_processes_train_as_one_and_only_the_first_reports(records, alone, t
     assert [status for status, *_ in again] == [0, 0], again
     assert "continuing from step 3" in again[0][1]
     assert losses(output) == pytest.approx(alone, rel=1e-5)
+
+
+TWENTY_STEPS = {"data.batch_size": 8, "num_steps": 20}
+
+
+def mesh(data: int, fsdp: int, tensor: int) -> dict[str, int]:
+    return {"mesh.data": data, "mesh.fsdp": fsdp, "mesh.tensor": tensor}
+
+
+@pytest.fixture(scope="module")
+def on_one_device(records, tmp_path_factory):
+    """Numbers of twenty steps of one process with one device."""
+    output = tmp_path_factory.mktemp("one") / "run"
+    ((status, _, errors),) = finish(start(arguments(records, output, **TWENTY_STEPS), 1))
+    assert status == 0, errors
+    assert len({line["spr_coefficient"] for line in numbers(output)}) == 20  # equality would say little if it stood still
+    return numbers(output)
+
+
+def assert_close(output: Path, expected: list[dict[str, float]]) -> None:
+    """Every number of every step: losses, SPR's coefficients and rates of each module, the norm of the gradients, ..."""
+    for wanted, got in zip(expected, numbers(output), strict=True):
+        assert got == pytest.approx(wanted, rel=1e-5, abs=1e-7)
+    assert numbers(output) != expected  # the sums were not made in the same order, so it was not the same layout
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
+def test_two_processes_of_four_devices_compute_what_one_device_does(records, on_one_device, tmp_path, shape):
+    given = arguments(records, tmp_path / "run", **TWENTY_STEPS, **mesh(*shape))
+    both = finish(start(given, 2, devices=4))
+    assert [status for status, *_ in both] == [0, 0], both
+    assert "data {}, fsdp {}, tensor {}".format(*shape) in both[0][1]
+    assert_close(tmp_path / "run", on_one_device)
+
+
+def test_a_run_continues_with_other_processes_on_another_mesh(records, on_one_device, tmp_path):
+    """Killed twice on the way: two processes, then one, then two again."""
+    lives = [(2, 4, mesh(1, 8, 1), "7"), (1, 1, mesh(1, 1, 1), "13"), (2, 4, mesh(2, 2, 2), "")]
+    for count, devices, layout, last in lives:
+        given = arguments(records, tmp_path / "run", **TWENTY_STEPS, **layout)
+        ended = finish(start(given, count, devices=devices, DIE_AT_STEP=last))
+        assert ended[0][0] == (-signal.SIGKILL if last else 0), ended
+        assert numbers(tmp_path / "run")[-1]["step"] == int(last or 20)
+        assert ("continuing from step" in ended[0][1]) == (last != "7")
+    assert_close(tmp_path / "run", on_one_device)
 
 
 def wait_for_step(process, number: int) -> str:

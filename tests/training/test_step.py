@@ -1,6 +1,6 @@
 """The training step: exact accumulation, guard, compilation, placement, randomness.
 
-Compiling is most of the time here, so each of three compiled steps serves several tests.
+Compiling is most of the time here, so each compiled step serves several tests.
 """
 
 import dataclasses
@@ -19,22 +19,23 @@ from pvchat_jax.config.schema import MeshConfig, ObjectiveConfig, TrainConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.objectives.language_modelling import TokenSums, mean_loss
 from pvchat_jax.objectives.total import total_loss
-from pvchat_jax.sharding import make_mesh, mesh_context, param_shardings, put_batch, replicated
+from pvchat_jax.sharding import MESH_AXES, make_mesh, mesh_context, param_shardings, put_batch, replicated
 from pvchat_jax.training.partition import split_params, trainable_groups
 from pvchat_jax.training.state import TrainState, create_train_state
 from pvchat_jax.training.step import accumulated_gradients, dropout_stream, forward, jit_train_step, make_train_step, split_micro_batches
 from tests.training.stand_in import BATCH, MODULES, Output, StandIn, make_batch, make_config
 
-MESHES = {1: make_mesh(MeshConfig(data=1)), 8: make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))}
+ONE, CUBE = (1, 1, 1), (2, 2, 2)
+MESHES = {shape: make_mesh(MeshConfig(**dict(zip(MESH_AXES, shape, strict=True)))) for shape in (ONE, CUBE, (8, 1, 1), (1, 8, 1))}
 NUM_STEPS = 5
 
 
 class Training:
     """A compiled step of the stand-in with what it takes to start it."""
 
-    def __init__(self, num_devices: int, gradient_accumulation: int) -> None:
+    def __init__(self, mesh: tuple[int, int, int], gradient_accumulation: int) -> None:
         self.model = StandIn()
-        self.mesh = MESHES[num_devices]
+        self.mesh = MESHES[mesh]
         self.config = make_config(gradient_accumulation=gradient_accumulation, schedule="linear", warmup_steps=2, num_steps=40)
         self.step = make_train_step(self.model, self.config, self.mesh)
 
@@ -48,6 +49,7 @@ class Training:
 
 class Run(NamedTuple):
     state: TrainState
+    first_opt_state: Any  # after the first step
     history: list[dict[str, np.ndarray]]
 
 
@@ -62,15 +64,17 @@ training = functools.cache(Training)
 
 
 @functools.cache
-def run(num_devices: int, gradient_accumulation: int) -> Run:
+def run(mesh: tuple[int, int, int], gradient_accumulation: int, num_steps: int = NUM_STEPS) -> Run:
     """Training on batches 0, 1, ..., everything copied to the host."""
-    compiled = training(num_devices, gradient_accumulation)
+    compiled = training(mesh, gradient_accumulation)
     state, frozen = compiled.start()
-    history = []
-    for index in range(NUM_STEPS):
+    history, first_opt_state = [], None
+    for index in range(num_steps):
         state, metrics = compiled.step(state, frozen, compiled.batch(index))
         history.append(jax.tree.map(np.asarray, metrics))
-    return Run(jax.tree.map(np.asarray, state), history)
+        if index == 0:
+            first_opt_state = jax.tree.map(np.array, state.opt_state)
+    return Run(jax.tree.map(np.asarray, state), first_opt_state, history)
 
 
 def assert_trees_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
@@ -81,7 +85,7 @@ def assert_trees_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> N
 
 
 def test_accumulation_over_four_micro_batches_is_exact():
-    whole, parts = run(1, 1), run(1, 4)
+    whole, parts = run(ONE, 1), run(ONE, 4)
     assert whole.history[0]["hae_loss"] > 0 and whole.history[0]["spr_loss"] > 0
     assert_trees_close(parts.history, whole.history)
     assert_trees_close(parts.state.spr, whole.state.spr)
@@ -95,7 +99,7 @@ def test_accumulation_is_exact_with_dropout_and_a_smooth_rate():
     model = StandIn(dropout=0.3)
     objective = ObjectiveConfig(spr_initial=0.05, target_active_rate=0.9, hae_mode="smooth")
     config = make_config(gradient_accumulation=2, objective=objective)
-    state, frozen = start(model, config, MESHES[1])
+    state, frozen = start(model, config, MESHES[ONE])
     batch, key = make_batch(0), jax.random.key(5)
 
     def written_out(trainable):
@@ -116,19 +120,28 @@ def test_accumulation_is_exact_with_dropout_and_a_smooth_rate():
     assert_trees_close((outcome.loss, outcome.parts, outcome.spr), (loss, parts, spr))
 
 
-def test_eight_devices_compute_what_one_does():
-    one, eight = run(1, 1), run(8, 2)
+@pytest.mark.parametrize(("mesh", "gradient_accumulation"), [((8, 1, 1), 1), ((1, 8, 1), 1), (CUBE, 2)])
+def test_eight_devices_compute_what_one_does(mesh: tuple[int, int, int], gradient_accumulation: int):
+    state, frozen = training(mesh, gradient_accumulation).start()
+    for params in (state.trainable, frozen):
+        leaves = jax.tree.leaves(params)
+        split = {axis for leaf in leaves for axis in leaf.sharding.spec if axis and MESHES[mesh].shape[axis] > 1}
+        assert split == {axis for axis in ("fsdp", "tensor") if MESHES[mesh].shape[axis] > 1}
+        assert any(not leaf.is_fully_replicated for leaf in leaves) == bool(split)
+    one, eight = run(ONE, 1, 20), run(mesh, gradient_accumulation, 20)
+    assert len({metrics["spr_coefficient"].item() for metrics in one.history}) == 20  # equality would say little if it stood still
+    assert_trees_close(eight.first_opt_state, one.first_opt_state)  # moments after one step are the gradients, scaled
     assert_trees_close(eight.history, one.history)
     assert_trees_close((eight.state.trainable, eight.state.spr), (one.state.trainable, one.state.spr))
 
 
 def test_every_trainable_parameter_gets_a_gradient():
-    for _, moments in optax.tree.get_all_with_path(run(1, 1).state.opt_state, "mu"):
+    for _, moments in optax.tree.get_all_with_path(run(ONE, 1).state.opt_state, "mu"):
         assert all(np.any(leaf) for leaf in jax.tree.leaves(moments))
 
 
 def test_training_lowers_the_loss():
-    compiled = training(1, 1)
+    compiled = training(ONE, 1)
     state, frozen = compiled.start()
     batch, losses = compiled.batch(0), []
     for _ in range(30):
@@ -138,7 +151,7 @@ def test_training_lowers_the_loss():
 
 
 def test_metrics_are_float32_scalars_and_consistent():
-    state, history = run(1, 1)
+    state, _, history = run(ONE, 1)
     first = history[0]
     assert set(first) == {
         *("loss", "lm_loss", "spr_loss", "hae_loss", "active_rate", "spr_coefficient", "grad_norm"),
@@ -159,9 +172,9 @@ def test_metrics_are_float32_scalars_and_consistent():
     assert state.spr.coefficient.shape == (len(MODULES),)
 
 
-@pytest.mark.parametrize(("num_devices", "gradient_accumulation"), [(1, 1), (1, 4)])
-def test_batch_that_is_not_finite_changes_nothing_but_the_step(num_devices: int, gradient_accumulation: int):
-    compiled = training(num_devices, gradient_accumulation)
+@pytest.mark.parametrize("gradient_accumulation", [1, 4])
+def test_batch_that_is_not_finite_changes_nothing_but_the_step(gradient_accumulation: int):
+    compiled = training(ONE, gradient_accumulation)
     state, frozen = compiled.start()
     state, _ = compiled.step(state, frozen, compiled.batch(0))
     before = jax.tree.map(np.array, state)
@@ -177,8 +190,8 @@ def test_batch_that_is_not_finite_changes_nothing_but_the_step(num_devices: int,
 
 
 def test_compiles_once_donates_the_state_alone_and_keeps_its_layout():
-    run(8, 2)
-    compiled = training(8, 2)
+    run(CUBE, 2)
+    compiled = training(CUBE, 2)
     assert compiled.model.num_traces == 2  # the two passes of accumulation
     state, frozen = compiled.start()
     previous, placed = state, jax.tree.map(lambda leaf: leaf.sharding, state)
@@ -190,7 +203,7 @@ def test_compiles_once_donates_the_state_alone_and_keeps_its_layout():
 
 
 def test_moments_lie_where_their_parameter_lies():
-    state, _ = training(8, 2).start()
+    state, _ = training(CUBE, 2).start()
     placed = jax.tree.map(lambda leaf: leaf.sharding.spec, state)
     assert placed.trainable["language_model"]["lm_head"]["lora_a"] == P("fsdp", None)
     for name in ("mu", "nu"):
@@ -216,15 +229,15 @@ def probe_config(seed: int) -> TrainConfig:
 
 
 def probe_state(config: TrainConfig) -> TrainState:
-    trainable = jax.device_put({"subject_tokens": np.zeros(14, np.float32)}, replicated(MESHES[1]))
-    return create_train_state(trainable, config, MESHES[1])
+    trainable = jax.device_put({"subject_tokens": np.zeros(14, np.float32)}, replicated(MESHES[ONE]))
+    return create_train_state(trainable, config, MESHES[ONE])
 
 
 def test_dropout_follows_from_seed_and_step():
-    batch, losses = put_batch(make_batch(0), MESHES[1]), []
+    batch, losses = put_batch(make_batch(0), MESHES[ONE]), []
     for seed in (0, 1):
         config = probe_config(seed)
-        step = make_train_step(KeyProbe(), config, MESHES[1])
+        step = make_train_step(KeyProbe(), config, MESHES[ONE])
         for first_step in (0, 1, 0):
             state = probe_state(config)
             _, metrics = step(state._replace(step=state.step + first_step), {}, batch)
@@ -237,9 +250,9 @@ def test_runs_that_differ_in_their_seed_share_one_program():
     """So the second of them finds the first one's in JAX's persistent cache."""
     programs = set()
     for seed in (0, 1):
-        state, batch = probe_state(probe_config(seed)), put_batch(make_batch(0), MESHES[1])
-        with mesh_context(MESHES[1]):
-            lowered = jit_train_step(KeyProbe(), probe_config(seed), MESHES[1], state).lower(state, {}, batch, dropout_stream(seed))
+        state, batch = probe_state(probe_config(seed)), put_batch(make_batch(0), MESHES[ONE])
+        with mesh_context(MESHES[ONE]):
+            lowered = jit_train_step(KeyProbe(), probe_config(seed), MESHES[ONE], state).lower(state, {}, batch, dropout_stream(seed))
         programs.add(lowered.as_text())
     assert len(programs) == 1
 
@@ -253,4 +266,4 @@ def test_micro_batches_hold_every_row_once():
 
 def test_batch_that_does_not_divide_is_refused_before_training():
     with pytest.raises(UserError, match=r"batch_size 8 .* use a multiple of 16"):
-        make_train_step(StandIn(), make_config(gradient_accumulation=4), MESHES[8])
+        make_train_step(StandIn(), make_config(gradient_accumulation=4), MESHES[CUBE])

@@ -83,7 +83,7 @@ def test_every_import_is_declared() -> None:
     declared = {import_name(requirement) for extra in (None, *IMPORTED_WHERE_NEEDED) for requirement in requirements(extra)}
     undeclared = {name: str(path.relative_to(ROOT)) for name, path in imported(shipped_files("*.py")).items() if name not in declared}
     assert not undeclared, f"add these to the dependencies of pyproject.toml: {undeclared}"
-    declared |= {import_name(requirement) for requirement in requirements("dev")}
+    declared |= {import_name(requirement) for requirement in requirements("dev")} | {"benchmarks"}  # not shipped, but beside the tests
     undeclared = {
         name: str(path.relative_to(ROOT)) for name, path in imported((ROOT / "tests").rglob("*.py")).items() if name not in declared
     }

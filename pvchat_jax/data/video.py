@@ -1,6 +1,6 @@
 """Reads the sampled frames of a video file.
 
-PyAV opens every file first: it counts frames, finds damage and names what is wrong. decord then reads the
+PyAV opens every file first: it counts frames, finds damage and names what is wrong. decord then reads a small share of the
 frames of ordinary H.264 MP4 files, where seeking to them saves decoding. Elsewhere decord 0.6 has been seen
 to return frames next to the wanted ones without an error (H.265, transport streams, AVI, fragmented or
 trimmed MP4) or shuffled channels (rotated phone videos), so there PyAV decodes from the start.
@@ -18,6 +18,9 @@ from av.stream import Disposition
 
 from pvchat_jax.data.preprocess import frame_indices, random_frame_indices
 from pvchat_jax.errors import UserError
+
+
+_SHARE_TO_SEEK = 0.5  # of the frames; where more are wanted, decoding all of them takes less time than decord's start
 
 
 class VideoFrames(NamedTuple):
@@ -59,7 +62,7 @@ def read_frames(path: str | Path, num_frames: int, rng: np.random.Generator | No
     """
     info = inspect_video(path)
     indices = frame_indices(info.num_frames, num_frames) if rng is None else random_frame_indices(info.num_frames, num_frames, rng)
-    if info.decord_is_exact:
+    if info.decord_is_exact and len(indices) < _SHARE_TO_SEEK * info.num_frames:
         frames = _read_with_decord(path, indices, info.num_frames)
         if frames is not None:
             return VideoFrames(frames, info.num_frames, "decord")
@@ -144,7 +147,8 @@ def _read_with_pyav(path: str | Path, indices: np.ndarray, info: VideoInfo) -> n
     with _open_video(path) as (container, stream):
         for frame in container.decode(stream):
             if num_decoded in wanted:
-                images[num_decoded] = frame.to_ndarray(format="rgb24", width=info.width, height=info.height)
+                rgb = frame.reformat(info.width, info.height, "rgb24", threads=1)  # several videos are decoded at a time instead
+                images[num_decoded] = rgb.to_ndarray()
             num_decoded += 1
             if len(images) == len(wanted):
                 break

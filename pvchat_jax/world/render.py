@@ -78,7 +78,8 @@ def encode_video(frames: NDArray[np.uint8]) -> bytes:
         stream.pix_fmt = "yuv420p"
         reformatter = VideoReformatter()  # one for all frames: setting it up costs more than its work on a frame
         for number, pixels in enumerate(frames):
-            frame = reformatter.reformat(av.VideoFrame.from_ndarray(pixels, format="rgb24"), format="yuv420p")
+            picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame = reformatter.reformat(picture, format="yuv420p", threads=1)  # waking more costs more than they do
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

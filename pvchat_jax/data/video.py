@@ -19,7 +19,6 @@ from av.stream import Disposition
 from pvchat_jax.data.preprocess import frame_indices, random_frame_indices
 from pvchat_jax.errors import UserError
 
-
 _SHARE_TO_SEEK = 0.5  # of the frames; where more are wanted, decoding all of them takes less time than decord's start
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,9 +50,14 @@ def read_looks(video: Path, weights: Path, config: TrainConfig) -> Looks:
     num_frames = config.data.num_frames
     frames = read_frames(str(video), num_frames * _CLIPS).frames
     clips = np.stack([preprocess_frames(frames[first::_CLIPS], config.data.image_size, (1, 1))[0] for first in range(_CLIPS)])
-    read = jax.jit(lambda params, clips: read_person(params["readers"], encode(model, params, clips)[:, 1:]))(params, jnp.asarray(clips))
-    # A mean, not a sum: the clips are of one video and err together, so that four of them are hardly surer than one.
-    probabilities = {name: np.asarray(jax.nn.softmax(jnp.mean(values, axis=0))) for name, values in read.items()}
+
+    @jax.jit
+    def read(params: dict[str, Any], clips: jax.Array) -> dict[str, jax.Array]:
+        """A mean, not a sum: the clips are of one video and err together, so that four of them are hardly surer than one."""
+        logits = read_person(params["readers"], encode(model, params, clips)[:, 1:])
+        return {name: jax.nn.softmax(jnp.mean(values, axis=0)) for name, values in logits.items()}
+
+    probabilities = {name: np.asarray(share) for name, share in read(params, jnp.asarray(clips)).items()}
     return most_probable(probabilities)
 
 

@@ -109,15 +109,19 @@ def read_safetensors(path: Path, like: Abstract, names: Collection[str]) -> tupl
             saved = set(file.keys())
             _check_shapes(path, {name: tuple(file.get_slice(name).get_shape()) for name in saved}, like)
             wanted = {name: leaf for name, leaf in like.items() if name in saved and name in names}
-            arrays = {name: file.get_tensor(name).astype(leaf.dtype) for name, leaf in wanted.items()}
+            read = {name: _read_shards(file.get_slice(name), leaf) for name, leaf in wanted.items()}
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({error}); restore it.") from error
-    read = {name: _place(array, wanted[name].sharding) for name, array in arrays.items()}
     return read, {name: leaf for name, leaf in like.items() if name not in saved}
 
 
-def _place(array: np.ndarray, sharding: jax.sharding.Sharding) -> jax.Array:
-    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+def _read_shards(saved: Any, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    """The parts of the tensor `saved` in a file that this process's devices hold; the rest is not read."""
+
+    def part(index: tuple[slice, ...]) -> np.ndarray:
+        return np.asarray(saved[index]).astype(leaf.dtype)
+
+    return jax.make_array_from_callback(leaf.shape, leaf.sharding, part)
 
 
 def _check_shapes(source: Path, shapes: Mapping[str, tuple[int, ...]], like: Mapping[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Backends that answer questions about what the person in a clip wears, does, and where."""

@@ -1,0 +1,1 @@
+"""Backends that find faces in frames and describe them by embeddings."""

@@ -1,0 +1,43 @@
+"""What every backend that finds and describes faces offers to the rest of the synthesis."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Face(NamedTuple):
+    """A face in one frame.
+
+    Attributes:
+      box: left, top, right, bottom in pixels of the upright frame.
+      keypoints: float32[5, 2], the two eyes, the nose and the two corners of the mouth in pixels; None where the backend has none.
+      score: of the detector, between 0 and 1.
+      embedding: float32[D] of length 1.
+    """
+
+    box: tuple[float, float, float, float]
+    keypoints: np.ndarray | None
+    score: float
+    embedding: np.ndarray
+
+
+class FaceReader(Protocol):
+    """A backend.
+
+    Attributes:
+      name: name and version of the models, as noted beside everything computed from embeddings; embeddings of different names are
+        never compared.
+      same_person: cosine similarity from which two faces are taken for one person.
+      alike: from this similarity, and below `same_person`, faces are look-alikes.
+      quality_note: what using this backend means for the training set, one sentence for the user.
+    """
+
+    name: str
+    same_person: float
+    alike: float
+    quality_note: str
+
+    def read(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
+        """The faces in each of `frames`, uint8[H, W, 3] in RGB, largest score first."""
+        ...

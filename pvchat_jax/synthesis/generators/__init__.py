@@ -1,0 +1,1 @@
+"""Backends that make new clips of a person."""

@@ -1,0 +1,67 @@
+"""What every backend that makes clips offers to the rest of the synthesis; positives and negatives go through the same one."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.records import Person, Source
+
+
+class Performer(NamedTuple):
+    """Who is to be shown, the subject or somebody else.
+
+    Attributes:
+      source: the filmed video that shows them.
+      person: where in it.
+      portraits: the best crops, uint8[H, W, 3] in RGB each, best first.
+    """
+
+    source: Source
+    person: Person
+    portraits: tuple[np.ndarray, ...]
+
+
+class Prompt(NamedTuple):
+    """What a clip is to show. `text` holds no name; `scene` and `action` are the keys under which the bank has it."""
+
+    scene: str
+    action: str
+    text: str
+
+
+class ClipRequest(NamedTuple):
+    """One clip to make: `num_frames` frames of `width` x `height` pixels; the same request gives the same pixels."""
+
+    performer: Performer
+    prompt: Prompt
+    seed: int
+    num_frames: int
+    width: int
+    height: int
+
+
+class MadeClip(NamedTuple):
+    """A clip: frames uint8[T, H, W, 3] in RGB, and how it was made, as JSON values."""
+
+    frames: np.ndarray
+    settings: dict[str, object]
+
+
+class ClipGenerator(Protocol):
+    """A backend.
+
+    Attributes:
+      name: name and version, as noted in the manifest.
+      origin: what it makes, one of data.records.ORIGINS.
+      frames_per_second: of the clips.
+    """
+
+    name: str
+    origin: str
+    frames_per_second: float
+
+    def make(self, requests: Sequence[ClipRequest]) -> Iterator[MadeClip | UserError]:
+        """The clip of each request in order, or why that one could not be made; the rest goes on."""
+        ...

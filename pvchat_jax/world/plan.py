@@ -5,7 +5,8 @@ touching what is there. Train and test stay apart, over all worlds, because ever
 (outfit, scene) pair belongs to one side for good, by a hash. Look-alikes of training clips are invented around what was read of
 the subject, whether or not tests may show such a person (`clip_set` of a personalisation leaves them out on demand).
 
-The subject's reference video, the one video that a user has, is `reference_video`. Look-alikes wear what the subject wears there.
+The subject's reference video, the one video that a user has, is `reference_video`. Look-alikes wear what the subject wears there,
+and differ from the subject in something that the video shows (`hidden_attributes`).
 """
 
 import dataclasses
@@ -184,6 +185,8 @@ def plan_video(seed: int, split: str, index: int, subject: Subject | None = None
         scene = pick(rng, tuple(SCENES))
         outfit = _draw_outfit(split, scene, rng)
     action, position = _draw_place(rng, has_bystander)
+    while role == "hard_negative" and hidden_attributes(outfit, action).issuperset(subject.differences(identity)):
+        identity = _other_identity(split, rng, subject, grade)
     bystander = None
     if has_bystander:
         other = _other_identity(split, rng, subject, STRANGER)
@@ -198,6 +201,13 @@ def plan_video(seed: int, split: str, index: int, subject: Subject | None = None
         bystander=bystander,
         differences=subject.differences(identity) if role == "hard_negative" else (),
     )
+
+
+def hidden_attributes(outfit: Outfit, action: str) -> frozenset[str]:
+    """Attributes that a video does not show well enough to tell look-alikes apart by them alone: a hat covers most of the hair, and
+    walking sways like a rolling gait."""
+    hidden = ("hair_style",) if outfit.hat != "none" else ()
+    return frozenset((*hidden, "gait") if action in (WALK_LEFT, WALK_RIGHT) else hidden)
 
 
 def plan_base_video(seed: int, index: int) -> VideoPlan:

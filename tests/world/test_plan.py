@@ -64,6 +64,17 @@ def test_look_alikes_differ_in_every_attribute_sometimes() -> None:
         assert found == set(IDENTITY_VALUES)
 
 
+def test_look_alikes_differ_in_something_that_the_video_shows() -> None:
+    hidden = 0
+    for split, seed in itertools.product(SPLITS, range(6)):
+        for plan in plans(split, seed):
+            covered = {"hair_style"} if plan.person.outfit.hat != "none" else set()
+            covered |= {"gait"} if plan.person.action in (WALK_LEFT, WALK_RIGHT) else set()
+            assert plan.role != "hard_negative" or set(plan.differences) - covered
+            hidden += len(covered & set(plan.differences))
+    assert hidden > 20  # beside another difference it may be hidden
+
+
 def test_look_alikes_of_tests_wear_what_the_subject_wears_in_the_reference_video() -> None:
     for seed in range(3):
         outfit = reference_video(seed).person.outfit

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pvchat_jax.evaluation.presence import parse_presence
+from pvchat_jax.data.presence import parse_presence
 
 SUBJECT = "<Wilson>"
 PRESENT = [

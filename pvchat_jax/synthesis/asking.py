@@ -98,12 +98,10 @@ def _aside(clip: Clip, fault: str) -> SetAside:
 
 def _joint_questions(views: Mapping[str, ClipView | None], count: int, rng: np.random.Generator) -> Iterator[Question]:
     if count > len(JOINT_QUESTIONS):
-        raise UserError(
-            f"{count} questions about several subjects at once are wanted, but there are {len(JOINT_QUESTIONS)}; ask for fewer."
-        )
+        raise UserError(f"{count} questions about all subjects at once are wanted, but there are {len(JOINT_QUESTIONS)}; ask for fewer.")
     for number in rng.permutation(len(JOINT_QUESTIONS))[:count]:
         names = [list(views)[index] for index in rng.permutation(len(views))]  # so that the order of names tells nothing
-        answers = joint_answers(JOINT_QUESTIONS[number], names, [name for name in names if views[name]])
+        answers = joint_answers(JOINT_QUESTIONS[number], names, [name for name in names if views[name] is not None])
         yield Question(
             question=joint_question(JOINT_QUESTIONS[number], names), answer=answers[rng.integers(len(answers))], type="existence"
         )

@@ -14,7 +14,8 @@ from pvchat_jax.synthesis.mentions import NAME, Mentions, UncertainMention
 MAX_WORDS = 60  # of an answer; what a captioner says beyond is rarely about the question
 
 _STAND_IN = "<subject>"  # for the name, so that no name can be mistaken for a word
-_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+|(?:^|\s*\n)\s*(?:[-*\u2022]|\d+[.)])?\s*")
+_LIST_MARK = re.compile(r"^\s*(?:[-*\u2022]|\d+[.)])\s+", re.MULTILINE)
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+|\s*\n\s*")
 _CANNOT_TELL = re.compile(
     r"\b(?:can ?not|can't|could not|couldn't|unable to|impossible to|not possible to|not able to|(?:hard|difficult|tough) to) "
     r"(?:be )?(?:\w+ )?(?:describe|say|tell|determine|determined|provide|specify|answer|identify|assist|help|discern|know|make out|confirm)"
@@ -84,7 +85,7 @@ def _rewrite_sentences(text: str, question_type: str) -> Iterator[str]:
     """The sentences of `text` that can be used, with `NAME` for the person."""
     mentions = Mentions()
     words = 0
-    for number, sentence in enumerate(filter(None, _SENTENCE_END.split(text))):
+    for number, sentence in enumerate(filter(None, _SENTENCE_END.split(_LIST_MARK.sub("", text).strip()))):
         try:
             named = mentions.name(" ".join(sentence.split()))
         except UncertainMention:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from safetensors import SafetensorError
 
 from pvchat_jax.data.records import Question
 from pvchat_jax.errors import UserError
@@ -69,7 +70,9 @@ def _load(directory: Path, device: str) -> tuple[Any, Any]:
     transformers.utils.logging.set_verbosity_error()
     try:
         processor = transformers.AutoProcessor.from_pretrained(directory, local_files_only=True)
-        model = transformers.AutoModelForImageTextToText.from_pretrained(directory, local_files_only=True, dtype="auto")
+        model, loaded = transformers.AutoModelForImageTextToText.from_pretrained(
+            directory, local_files_only=True, dtype="auto", output_loading_info=True
+        )
     except ImportError as error:
         if "torchvision" in str(error).lower():
             raise UserError(
@@ -77,9 +80,11 @@ def _load(directory: Path, device: str) -> tuple[Any, Any]:
                 "or choose a family that does without, such as Llava, Gemma 3 or Idefics 3."
             ) from error
         raise UserError(f"{directory} needs a package that is not installed ({error}); install it.") from error
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise UserError(f"{directory} cannot be loaded as an image-text model ({reason}); name a complete directory of one.") from error
+    if loaded["missing_keys"]:  # transformers would go on with random ones
+        raise UserError(f"{directory} lacks weights, such as {min(loaded['missing_keys'])}; name a complete directory of a model.")
     if getattr(processor, "image_processor", None) is None or not getattr(processor, "chat_template", None):
         raise UserError(f"{directory} lacks the image processor or the chat template; copy the model's other files there too.")
     try:

@@ -105,7 +105,7 @@ def test_a_busy_server_is_asked_again() -> None:
         ((503, "text/plain", "busy"), "status 503", False),
         ((400, "application/json", '{"error": {"message": "no images"}}'), "takes images", False),
         ((401, "application/json", '{"error": {"message": "who are you"}}'), "valid key", True),
-        ((404, "application/json", '{"error": {"message": "no such model"}}'), "model's name 'm'", True),
+        ((404, "application/json", '{"error": {"message": "no such model"}}'), "the model 'm'", True),
         ((307, "text/plain", ""), "somewhere else", True),
         ((200, "text/html", "<html>welcome</html>"), "no chat completion", False),
         ((200, "application/json", "{nonsense"), "chat protocol", False),

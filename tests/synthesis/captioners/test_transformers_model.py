@@ -50,8 +50,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     size = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
     config = LlavaConfig(
-        CLIPVisionConfig(**size, image_size=16, patch_size=8),
-        LlamaConfig(**size, vocab_size=len(vocabulary), num_key_value_heads=2),
+        vision_config=CLIPVisionConfig(**size, image_size=16, patch_size=8),
+        text_config=LlamaConfig(**size, vocab_size=len(vocabulary), num_key_value_heads=2),
         image_token_index=vocabulary["<image>"],
         vision_feature_layer=-1,
     )
@@ -80,12 +80,20 @@ def test_the_answer_depends_on_frames_and_question_and_is_repeatable(directory: 
     assert TransformersCaptioner(directory, max_new_tokens=8).answer(view(0, 30), [QUESTION])
 
 
+def without_a_weight(path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(path)
+    save_file({name: weight for name, weight in weights.items() if "lm_head" not in name}, path, {"format": "pt"})
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda folder: (folder / "config.json").unlink(), "no config.json"),
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot be loaded"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"junk"), "cannot be loaded"),
+        (lambda folder: without_a_weight(folder / "model.safetensors"), "lacks weights, such as lm_head"),
         (lambda folder: (folder / "chat_template.jinja").unlink(), "chat template"),
         (lambda folder: (folder / "config.json").write_text('{"model_type": "gpt2"}'), "cannot be loaded"),
         (lambda folder: (folder / "config.json").write_text('{"model_type": "of nobody"}'), "cannot be loaded"),

@@ -1,6 +1,6 @@
 """Measures the index of a corpus at many faces: time to build and to open it, time of a search, and memory.
 
-    python benchmarks/corpus_search.py                     # 100,000 faces, some minutes
+    python benchmarks/corpus_search.py                     # 100,000 faces, half a minute
     python benchmarks/corpus_search.py --faces=1000000     # 2 GB of embeddings
 
 The faces are random embeddings of length 512, read off tiny pictures of eight faces each, so the times are those of everything but

@@ -2,7 +2,7 @@
 
 This is for answers that people or templates wrote. They are whole sentences without a fixed "yes" or "no" in front
 and may speak of several people at once ("<A> appears, but there is no sign of <B>").
-Answers that a model generated are the business of `evaluation`, which also has to say "unknown".
+Answers that a model generated are read by `presence`, which also has to say "unknown".
 """
 
 import re

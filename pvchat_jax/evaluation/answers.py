@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from pvchat_jax.evaluation.presence import parse_presence
+from pvchat_jax.data.presence import parse_presence
 
 # Words that carry no fact. Prepositions of place stay in: "left of the table" is not "on the table".
 _FUNCTION_WORDS = frozenset(

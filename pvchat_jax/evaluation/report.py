@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pvchat_jax.data.presence import parse_presence
 from pvchat_jax.evaluation.activity import HeadActivity
 from pvchat_jax.evaluation.calibration import Calibration, calibrate
-from pvchat_jax.evaluation.presence import parse_presence
 from pvchat_jax.evaluation.scores import Answer, ExistenceScores, Scores, SetAside, is_right
 from pvchat_jax.files import write_atomically
 

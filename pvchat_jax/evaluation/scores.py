@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pvchat_jax.config.schema import QUESTION_TYPES
+from pvchat_jax.data.presence import Presence, parse_presence
 from pvchat_jax.data.records import ORIGINS, ROLES
 from pvchat_jax.evaluation.answers import is_exact_match, is_refusal, is_slot_match
-from pvchat_jax.evaluation.presence import Presence, parse_presence
 
 BASELINES = ("always-yes", "always-no", "majority")
 _NUM_RESAMPLES = 2000

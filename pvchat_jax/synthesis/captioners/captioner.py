@@ -6,6 +6,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pvchat_jax.data.records import Question
+from pvchat_jax.errors import UserError
+
+
+class CaptionerUnavailable(UserError):
+    """No clip can be answered for: the server is down, refuses the key, or does not have the model. The run stops."""
 
 
 class ClipView(NamedTuple):
@@ -29,9 +34,10 @@ class Captioner(Protocol):
     def answer(self, view: ClipView, questions: Sequence[Question]) -> list[str]:
         """An answer to each question, which speaks of "the person" instead of a name.
 
-        `questions` come with `answer` empty.
+        `questions` come with `answer` empty, and speak of "the person" too.
 
         Raises:
           UserError: no answer can be had for this clip; the clip is set aside.
+          CaptionerUnavailable: nor for any other clip.
         """
         ...

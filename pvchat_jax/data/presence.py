@@ -153,6 +153,8 @@ def _clauses(text: str) -> list[str]:
             pieces[-1] = (f"{pieces[-1][0]} {piece}", mark)
         elif piece:
             pieces.append((piece, mark))
+        elif pieces and pieces[-1][1] == ",":
+            pieces[-1] = (pieces[-1][0], mark)  # ", but" joins nothing
     return [piece for piece, mark in pieces if "?" not in mark]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pvchat_jax.evaluation.presence import parse_presence
+from pvchat_jax.data.presence import parse_presence
 
 SUBJECT = "<Wilson>"
 PRESENT = [
@@ -131,8 +131,11 @@ def test_says_neither(answer: str) -> None:
     assert parse_presence(answer, SUBJECT) == "unknown"
 
 
-def test_each_of_two_subjects_gets_its_own_verdict() -> None:
-    answer = "I can confirm that <Ann> appears, though there is no sign of <Wilson>."
+@pytest.mark.parametrize(
+    "answer",
+    ["I can confirm that <Ann> appears, though there is no sign of <Wilson>.", "I can see <Ann>, but not <Wilson>."],
+)
+def test_each_of_two_subjects_gets_its_own_verdict(answer: str) -> None:
     assert (parse_presence(answer, "<Ann>"), parse_presence(answer, "<Wilson>")) == ("present", "absent")
 
 

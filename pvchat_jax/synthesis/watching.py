@@ -69,12 +69,15 @@ def watch(video: Path) -> Source:
 
 
 def sample_times(source: Source, per_second: float) -> list[float]:
-    """Times in seconds of the container's clock, evenly spread within each shot and at least one of each, clear of the cuts."""
-    times = []
-    for shot in source.shots:
-        number = max(1, round((shot.end - shot.start) * per_second))
-        times += [shot.start + (index + 0.5) * (shot.end - shot.start) / number for index in range(number)]
-    return times
+    """The `times_in_shot` of every shot, in ascending order."""
+    return [time for shot in source.shots for time in times_in_shot(shot, per_second)]
+
+
+def times_in_shot(shot: Shot, per_second: float) -> list[float]:
+    """At least one time, in seconds of the container's clock, evenly spread and clear of the cuts."""
+    length = shot.end - shot.start
+    number = max(1, round(length * per_second))
+    return [shot.start + (index + 0.5) * length / number for index in range(number)]
 
 
 def read_frames_at(source: Source, times: Sequence[float]) -> list[np.ndarray]:

@@ -41,7 +41,7 @@ def write_people_sheet(path: Path, source: Source, people: Sequence[Person]) -> 
     portraits = iter(portraits_at(source, [sighting for of_person in sightings for sighting in of_person]))  # one pass over the video
     sections = []
     for person, of_person in zip(people, sightings, strict=True):
-        times = f"{person.seconds:.1f} s of {source.seconds:.1f} s, in {len(person.tracks)} {'stretch' if len(person.tracks) == 1 else 'stretches'}"
+        times = f"seen for {person.seconds:.1f} s of {source.seconds:.1f} s"
         pictures = "".join(
             f'<img alt="person {person.index} at {sighting.time:.1f} s" title="{sighting.time:.1f} s" src="{_data_uri(next(portraits))}">'
             for sighting in of_person

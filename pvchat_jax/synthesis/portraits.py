@@ -17,11 +17,12 @@ _DOWN = 0.15  # times the side of the face that the middle of a portrait lies be
 
 def best_sightings(person: Person, count: int) -> list[Sighting]:
     """At most `count` sightings by quality, best first; those within half a second of a better one come after all others."""
-    ranked = sorted(
-        (sighting for track in person.tracks for sighting in track), key=lambda seen: (-seen.score * seen.total_quality, seen.time)
-    )
+    sightings = (sighting for track in person.tracks for sighting in track)
+    ranked = sorted(sightings, key=lambda sighting: (-sighting.score * sighting.total_quality, sighting.time))
     chosen: list[Sighting] = []
     for sighting in ranked:
+        if len(chosen) == count:
+            return chosen
         if all(abs(sighting.time - other.time) >= _MOMENT for other in chosen):
             chosen.append(sighting)
     return (chosen + [sighting for sighting in ranked if sighting not in chosen])[:count]
@@ -34,8 +35,7 @@ def best_portraits(source: Source, person: Person, count: int) -> tuple[np.ndarr
       UserError: the person is nowhere large and sharp enough.
     """
     require_clear_face(source, person)
-    sightings = best_sightings(person, count)
-    return portraits_at(source, sightings)
+    return portraits_at(source, best_sightings(person, count))
 
 
 def portraits_at(source: Source, sightings: Sequence[Sighting]) -> tuple[np.ndarray, ...]:
@@ -45,8 +45,10 @@ def portraits_at(source: Source, sightings: Sequence[Sighting]) -> tuple[np.ndar
 
 
 def require_clear_face(source: Source, person: Person) -> None:
-    """Raises:
-    UserError: the person's face is too small or too blurred in every sighting.
+    """Checks that there is something to start from.
+
+    Raises:
+      UserError: the person's face is too small or too blurred in every sighting.
     """
     sightings = [sighting for track in person.tracks for sighting in track]
     sides = [min(box[2] - box[0], box[3] - box[1]) for box in (sighting.box for sighting in sightings)]

@@ -167,7 +167,8 @@ def _promised_seconds(container: av.container.InputContainer, stream: av.VideoSt
     """What the headers say: the stream's length, or the whole file's where an edit list hides part of the stream."""
     promises = [float(stream.duration * stream.time_base)] if stream.duration and stream.time_base else []
     if container.duration:
-        promises.append(container.duration / av.time_base)
+        counts_from_zero = "matroska" in container.format.name  # and so counts what lies before the first frame
+        promises.append((container.duration - counts_from_zero * (container.start_time or 0)) / av.time_base)
     return min(promises, default=0.0)
 
 

@@ -51,7 +51,7 @@ class InsightFaceReader:
             )
         if not getattr(self._analysis.det_model, "use_kps", True):
             raise UserError(
-                f"the face detector in {model_dir} gives no keypoints, which the recogniser needs; use that of a whole pack, such as det_10g.onnx."
+                f"the face detector in {model_dir} gives no keypoints, which the recogniser needs; use one such as det_10g.onnx."
             )
         recogniser = Path(self._analysis.models["recognition"].model_file)
         self.name = f"insightface-{insightface.__version__}/{recogniser.stem}-{sha256_of(recogniser)[:_DIGEST_DIGITS]}"

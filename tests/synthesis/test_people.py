@@ -46,7 +46,9 @@ def test_a_short_gap_does_not_end_a_track_and_a_long_one_does_not_make_another_p
 
 
 def test_what_is_seen_once_or_doubtful_is_no_person(tmp_path: Path) -> None:
-    frames = [frame_of({"red": (20, 20, 40), "green": (100, 20, 30)} | ({"blue": (70, 60, 20)} if index == 9 else {})) for index in range(24)]
+    frames = [
+        frame_of({"red": (20, 20, 40), "green": (100, 20, 30)} | ({"blue": (70, 60, 20)} if index == 9 else {})) for index in range(24)
+    ]
     people = find_people(film(tmp_path / "a.mp4", frames), ColourReader({"green": 0.35}))
     assert [person.embedding.index(1) for person in people] == [0]
 

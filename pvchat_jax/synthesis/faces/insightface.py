@@ -37,7 +37,7 @@ class InsightFaceReader:
             from insightface.app import FaceAnalysis
         except ImportError as error:
             raise UserError(
-                f"the insightface reader cannot start ({error}); install it with pip install 'pvchat_jax[synthesis]', "
+                f"the insightface reader cannot start ({error}); install insightface with pip install 'pvchat_jax[synthesis]', "
                 "and where a system library such as libGL.so.1 is missing, that library (libgl1 and libglib2.0-0 on Debian)."
             ) from error
         try:

@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,3 +126,10 @@ def test_the_reader_is_the_one_that_was_asked_for(pack: Path) -> None:
         choose_reader("dlib", None)
     with pytest.raises(UserError, match="does not exist"):  # never quietly the other one
         choose_reader("auto", pack / "elsewhere")
+
+
+@pytest.mark.parametrize(("name", "library"), [("insightface", "insightface"), ("embedded", "skimage")])
+def test_a_missing_library_is_named_with_its_remedy(name: str, library: str, pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # makes its import fail
+    with pytest.raises(UserError, match=rf"{library}.*pip install 'pvchat_jax\[synthesis\]'"):
+        choose_reader(name, pack)

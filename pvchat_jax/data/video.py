@@ -74,7 +74,7 @@ def inspect_video(path: str | Path) -> VideoInfo:
     Raises:
       UserError: as `read_frames`.
     """
-    with _open_video(path) as (container, stream):
+    with open_video(path) as (container, stream):
         is_mp4 = "mp4" in container.format.name
         num_shown = 0
         first_frame = None
@@ -99,13 +99,16 @@ def inspect_video(path: str | Path) -> VideoInfo:
 
 
 @contextlib.contextmanager
-def _open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Opens the first real video stream; FFmpeg's errors become `UserError`s in here and in the with-block."""
+def open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Opens the first real video stream, to be decoded by one thread.
+
+    FFmpeg's errors become `UserError`s in here and in the with-block.
+    """
     path = Path(path)
     if not path.exists():
-        raise UserError(f"video {path} does not exist; correct its path in the records, or put the file there.")
+        raise UserError(f"video {path} does not exist; correct its path, or put the file there.")
     if path.is_dir():
-        raise UserError(f"video {path} is a directory; the records must name a video file.")
+        raise UserError(f"video {path} is a directory; name a video file.")
     if path.stat().st_size == 0:
         raise UserError(f"video {path} is empty (0 bytes); make or copy it again.")
     try:
@@ -113,7 +116,7 @@ def _open_video(path: str | Path) -> Iterator[tuple[av.container.InputContainer,
             # The cover picture of a sound file is stored as a video stream.
             streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
             if not streams:
-                raise UserError(f"video {path} has no video stream, only {_stream_types(container)}; the records must name a video file.")
+                raise UserError(f"video {path} has no video stream, only {_stream_types(container)}; name a video file.")
             streams[0].thread_count = 1  # the pipeline decodes several videos at a time instead
             yield container, streams[0]
     except av.FFmpegError as error:
@@ -143,7 +146,7 @@ def _read_with_pyav(path: str | Path, indices: np.ndarray, info: VideoInfo) -> n
     wanted = set(indices.tolist())
     images: dict[int, np.ndarray] = {}
     num_decoded = 0
-    with _open_video(path) as (container, stream):
+    with open_video(path) as (container, stream):
         for frame in container.decode(stream):
             if num_decoded in wanted:
                 rgb = frame.reformat(info.width, info.height, "rgb24", threads=1)  # several videos are decoded at a time instead

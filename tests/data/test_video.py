@@ -14,7 +14,7 @@ from PIL import Image
 from pvchat_jax.data.preprocess import frame_indices
 from pvchat_jax.data.video import inspect_video, read_frames
 from pvchat_jax.errors import UserError
-from tests.data.video_files import HEIGHT, WIDTH, assert_frames_are, write_sound, write_video
+from tests.data.video_files import HEIGHT, WIDTH, assert_frames_are, lay_on_its_side, write_sound, write_video
 
 
 @pytest.fixture
@@ -102,13 +102,7 @@ def test_frames_that_an_edit_list_hides_do_not_count(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("turn", "red_side"), [("quarter", np.s_[:, 4:12, 8:-8]), ("half", np.s_[:, 8:-8, -12:-4])])
 def test_phone_videos_are_turned_upright(turn: str, red_side: tuple[slice, ...], tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", 5)
-    matrix = {"quarter": (0, 1, -1, 0, HEIGHT, 0), "half": (-1, 0, 0, -1, WIDTH, HEIGHT)}[turn]
-    a, b, c, d, x, y = (value << 16 for value in matrix)
-    content = bytearray(path.read_bytes())
-    start = content.index(b"tkhd") + 44  # where the track header keeps its display matrix
-    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, x, y, 1 << 30)
-    path.write_bytes(content)
+    path = lay_on_its_side(write_video(tmp_path / "a.mp4", 5), turn)
     frames, _, decoder = read_frames(path, 2)
     assert decoder == "pyav", "decord 0.6 mistakes the channels of such files"
     assert frames.shape == ((2, WIDTH, HEIGHT, 3) if turn == "quarter" else (2, HEIGHT, WIDTH, 3))

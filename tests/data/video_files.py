@@ -1,5 +1,6 @@
 """Tiny real video files for tests: frame i is of one grey, `grey_of(i)`, with a red left half."""
 
+import struct
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -36,6 +37,17 @@ def write_video(
             image[:, : width // 2] = (250, 0, 0)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
+    return path
+
+
+def lay_on_its_side(path: Path, turn: str) -> Path:
+    """Says in the header of an mp4 file of the usual size that players have to turn it by a `quarter` or a `half`."""
+    matrix = {"quarter": (0, 1, -1, 0, HEIGHT, 0), "half": (-1, 0, 0, -1, WIDTH, HEIGHT)}[turn]
+    a, b, c, d, x, y = (value << 16 for value in matrix)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44  # where the track header keeps its display matrix
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, x, y, 1 << 30)
+    path.write_bytes(content)
     return path
 
 

@@ -4,7 +4,8 @@ A backbone is a Linen module with these methods; `build_pvchat` in models/pvchat
 that constructs them.
 """
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import jax
 
@@ -39,5 +40,24 @@ class LanguageModel(Protocol):
           inputs_embeds: float[R, S, H]. attention_mask: bool[R, S]; padding is on the right.
           positions: int[R, A], counted from the start of `inputs_embeds`.
           prefix: float[B, P, H], what R / B rows in turn continue, for each of them as if it stood before the row.
+        """
+        ...
+
+    def extend(
+        self,
+        inputs_embeds: jax.Array,
+        positions: jax.Array,
+        mask: jax.Array,
+        past: Sequence[Any] = (),
+        chosen: jax.Array | None = None,
+    ) -> tuple[jax.Array, Any]:
+        """Logits float32[R, T, V] after new tokens, or [R, A, V] after chosen ones, and what later calls need of these tokens.
+
+        Args:
+          inputs_embeds: float[R, T, H].
+          positions: int[R, T], of the new tokens in their rows.
+          mask: bool[R, T, T], which of the new tokens each may attend to, itself among them.
+          past: segments of earlier tokens, as `pvchat_jax.models.mistral.Segment`, made of what earlier calls returned.
+          chosen: int[R, A], counted from the start of `inputs_embeds`.
         """
         ...

@@ -1,6 +1,7 @@
 """PVChat assembled: clips -> vision encoder -> Q-Former -> projection -> spliced into text -> logits."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -101,6 +102,21 @@ class PVChat(nn.Module):
         questions, length = input_ids.shape[1:]
         text = self.language_model.embed(input_ids.reshape(-1, length))
         return splice_visual_tokens(text, jnp.repeat(visual, questions, axis=0), video_mask.reshape(-1, length).astype(bool))
+
+    def embed_text(self, input_ids: jax.Array) -> jax.Array:
+        """`int[R, T] -> float[R, T, H]` of tokens without a video among them."""
+        return self.language_model.embed(input_ids)
+
+    def extend(
+        self,
+        embeddings: jax.Array,
+        positions: jax.Array,
+        mask: jax.Array,
+        past: Sequence[Any] = (),
+        chosen: jax.Array | None = None,
+    ) -> tuple[jax.Array, Any]:
+        """Logits after new tokens of R rows, and the tokens' keys; see `interfaces.LanguageModel.extend`."""
+        return self.language_model.extend(embeddings, positions, mask, past, chosen)
 
     def __call__(
         self,

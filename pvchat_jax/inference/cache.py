@@ -61,8 +61,8 @@ def generated_segment(cache: KeyValues, start: jax.Array, num_written: jax.Array
       num_written: int32[R], slots in use.
       ancestors: int32[R, W, M], the beam in whose slot the token of each step lies.
     """
-    layers, num_rows, capacity, num_beams, *rest = cache.key.shape
-    keys = KeyValues(*(array.reshape(layers, num_rows, capacity * num_beams, *rest) for array in cache))
+    layers, num_rows, capacity, num_beams = cache.key.shape[:4]
+    keys = KeyValues(*(array.reshape(layers, num_rows, capacity * num_beams, *array.shape[4:]) for array in cache))
     step = jnp.arange(capacity)
     positions = jnp.repeat(start[:, None] + step, num_beams, axis=1)  # [R, M * W]
     mask = (ancestors[..., None] == jnp.arange(num_beams)) & (step < num_written[:, None])[:, None, :, None]  # [R, W, M, W]

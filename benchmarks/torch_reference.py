@@ -1,6 +1,6 @@
 """The whole model in PyTorch, from our weights: what `decoding.py` compares with. The language model is that of `transformers`.
 
-Adapters are merged into the weights, which the original does not do: that makes it faster and changes nothing else.
+Adapters are added to the outputs of frozen layers, as the original and ours do; neither merges them into the weights.
 """
 
 from collections.abc import Iterator, Mapping
@@ -49,7 +49,7 @@ class TorchReference:
 
 
 def build_mistral(config: MistralConfig, params: Tree) -> Any:
-    """`MistralForCausalLM` with our weights, rows of added tokens last and adapters merged."""
+    """`MistralForCausalLM` with our weights, rows of added tokens last."""
     model = transformers.MistralForCausalLM(
         transformers.MistralConfig(
             vocab_size=config.total_vocab_size,
@@ -66,24 +66,50 @@ def build_mistral(config: MistralConfig, params: Tree) -> Any:
         )
     )
     model.load_state_dict({name: torch.tensor(np.array(value, np.float32)) for name, value in _state_dict(config, params)})
+    layers = params["layers"]
+    for index, layer in enumerate(model.model.layers):
+        for part, module in (("self_attn", layer.self_attn), ("mlp", layer.mlp)):
+            for name, target in layers[part].items():
+                setattr(module, name, _with_adapter(getattr(module, name), target, config, index))
+    if "lora_a" in params["lm_head"]:
+        model.lm_head = _with_adapter(
+            model.lm_head, {name: np.asarray(value)[None] for name, value in params["lm_head"].items()}, config, 0
+        )
     return model.eval()
 
 
-def _state_dict(config: MistralConfig, params: Tree) -> Iterator[tuple[str, np.ndarray]]:
-    def merged(target: Tree) -> np.ndarray:
-        kernel = np.asarray(target["kernel"])
-        return kernel + config.lora.scale * np.asarray(target["lora_a"]) @ np.asarray(target["lora_b"]) if "lora_a" in target else kernel
+class _LoRALinear(torch.nn.Module):
+    """A frozen layer and its adapter, as in PEFT; the adapter has no rows for added tokens."""
 
+    def __init__(self, base: torch.nn.Linear, lora_a: torch.Tensor, lora_b: torch.Tensor, scale: float) -> None:
+        super().__init__()
+        self.base, self.scale = base, scale
+        self.lora_a, self.lora_b = (torch.nn.Parameter(weight, requires_grad=False) for weight in (lora_a, lora_b))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base(x) + F.linear(F.linear(x, self.lora_a), self.lora_b) * self.scale
+
+
+def _with_adapter(base: torch.nn.Linear, target: Tree, config: MistralConfig, index: int) -> torch.nn.Module:
+    if "lora_a" not in target:
+        return base
+    lora_a, lora_b = (torch.tensor(np.asarray(target[name][index], np.float32).T) for name in ("lora_a", "lora_b"))
+    lora_b = F.pad(lora_b, (0, 0, 0, base.out_features - lora_b.shape[0]))
+    return _LoRALinear(base, lora_a.contiguous(), lora_b.contiguous(), config.lora.scale)
+
+
+def _state_dict(config: MistralConfig, params: Tree) -> Iterator[tuple[str, np.ndarray]]:
     added = config.num_added_tokens
     yield "model.embed_tokens.weight", np.concatenate([params["embed_tokens"], *([params["added_embedding"]] if added else [])])
-    yield "lm_head.weight", np.concatenate([merged(params["lm_head"]), *([params["added_head"]] if added else [])], axis=1).T
+    head = params["lm_head"]["kernel"]
+    yield "lm_head.weight", np.concatenate([head, *([params["added_head"]] if added else [])], axis=1).T
     yield "model.norm.weight", params["norm"]["scale"]
     layers = params["layers"]
     for norm in ("input_layernorm", "post_attention_layernorm"):
         yield from ((f"model.layers.{i}.{norm}.weight", scale) for i, scale in enumerate(layers[norm]["scale"]))
     for part in ("self_attn", "mlp"):
         for name, target in layers[part].items():
-            yield from ((f"model.layers.{i}.{part}.{name}.weight", kernel.T) for i, kernel in enumerate(merged(target)))
+            yield from ((f"model.layers.{i}.{part}.{name}.weight", kernel.T) for i, kernel in enumerate(target["kernel"]))
 
 
 def _to_torch(tree: Any) -> Any:

@@ -1,11 +1,11 @@
 """Sizes that arrays are padded to, so that a program compiled for one request does for others."""
 
 
-def bucket(size: int, least: int = 1) -> int:
-    """The smallest of `least` x (1, 2, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, ...) that holds `size`; from 4 x `least` on, less than a
-    quarter of it is padding."""
-    units = -(-max(size, 1) // least)
-    if units <= 4:
-        return least * (1, 2, 4, 4)[units - 1]
-    step = 1 << ((units - 1).bit_length() - 3)  # four sizes from each power of two to the next
-    return least * -(-units // step) * step
+def bucket(size: int, *, multiple: int, per_doubling: int) -> int:
+    """The smallest bucket that holds `size`: multiples of `multiple`, and `per_doubling` (a power of two) of them from a size to its double.
+
+    So no more than about 1 / `per_doubling` of a large bucket is padding.
+    """
+    units = -(-max(size, 1) // multiple)
+    step = 1 << max((units - 1).bit_length() - per_doubling.bit_length(), 0)
+    return multiple * -(-units // step) * step

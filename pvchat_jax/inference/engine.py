@@ -1,6 +1,7 @@
 """Questions about videos in, answers out: batches, buckets and text around the compiled programs of `decoder.py`."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,10 @@ from pvchat_jax.inference.options import Controls, DecodingOptions, stack_contro
 from pvchat_jax.inference.text import TextStream, cut_at_stop
 from pvchat_jax.models.mistral import KeyValues
 
-_LEAST_LENGTH = 16  # of prompts and of answers
+# Rows are the costlier to pad; lengths vary more, and each compiles a program.
+_bucket_rows = functools.partial(bucket, multiple=1, per_doubling=8)
+_bucket_tokens = functools.partial(bucket, multiple=8, per_doubling=4)
+
 _STEPS_BETWEEN_LOOKS = 8  # for a stop text, which only the text shows
 
 
@@ -69,7 +73,8 @@ class Reply(NamedTuple):
 class Engine:
     """A model that answers; `with_parameters` makes another of the same sizes without compiling anything.
 
-    Everything is padded to a few sizes (`buckets.py`), and each program compiles once for each size that turns up.
+    Everything is padded to a few sizes (`buckets.py`), and each program compiles once for each size that turns up. The engine holds a
+    copy of the language model's weights, block by block.
 
     Args:
       model: has `apply` with the methods of models/pvchat.py.
@@ -79,7 +84,7 @@ class Engine:
 
     def __init__(self, model: Any, params: Any, tokenizer: SubjectTokenizer, row: TextRow) -> None:
         self._model = model
-        self._params = params
+        self._params = model.unstack(params)
         self._tokenizer = tokenizer
         self._opening = _opening(row)
         self._decoder = Decoder(model, tokenizer.eos_id)
@@ -89,7 +94,7 @@ class Engine:
     def with_parameters(self, params: Any) -> "Engine":
         """An engine with the same compiled programs and other parameters."""
         other = object.__new__(Engine)
-        vars(other).update(vars(self), _params=params)
+        vars(other).update(vars(self), _params=self._model.unstack(params))
         return other
 
     def encode(self, video: jax.typing.ArrayLike) -> jax.Array:
@@ -105,7 +110,7 @@ class Engine:
     def shape_of(self, rows: Sequence[Sequence[TextRow]]) -> PromptShape:
         """To what `ask` pads such rows; calls that are given the same shape share one compiled program."""
         longest = max(len(row.input_ids) for of_video in rows for row in of_video) - len(self._opening.input_ids)
-        return PromptShape(bucket(max(map(len, rows))), bucket(longest, _LEAST_LENGTH))
+        return PromptShape(_bucket_rows(max(map(len, rows))), _bucket_tokens(longest))
 
     def ask(self, seen: Seen, rows: Sequence[Sequence[TextRow]], shape: PromptShape | None = None) -> Asked:
         """Reads prompts: `rows` of each video of `seen`, of any number and length.
@@ -163,7 +168,7 @@ class Engine:
         num_rows = asked.prompts.lengths.shape[0]
         seeds = ((options.seed + row) % 2**32 for row in range(num_rows))  # rows with the same question draw different answers
         controls = stack_controls([dataclasses.replace(options, seed=seed) for seed in seeds])
-        capacity = bucket(options.max_new_tokens, _LEAST_LENGTH)
+        capacity = _bucket_tokens(options.max_new_tokens)
         begin = self._decoder.begin
         return begin(asked.prompts, asked.active, controls, num_beams=options.num_beams, capacity=capacity), controls
 

@@ -4,7 +4,7 @@ A backbone is a Linen module with these methods; `build_pvchat` in models/pvchat
 that constructs them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -59,5 +59,12 @@ class LanguageModel(Protocol):
           mask: bool[R, T, T], which of the new tokens each may attend to, itself among them.
           past: segments of earlier tokens, as `pvchat_jax.models.mistral.Segment`, made of what earlier calls returned.
           chosen: int[R, A], counted from the start of `inputs_embeds`.
+        """
+        ...
+
+    def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters that `extend` takes as well, and with which it takes one step sooner.
+
+        A step of one token does little more than read weights, and a scan over stacked blocks would copy each block's first.
         """
         ...

@@ -5,7 +5,7 @@ evenly sharded, and the few new rows train. Ids from `config.vocab_size` on are 
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -148,6 +148,22 @@ class ExtendingBlock(_Block):
         return self.transform(x, positions, attend)
 
 
+class ExtendingBlocks(_Block):
+    """All blocks one after the other, with parameters that are not stacked; otherwise as a scan over `ExtendingBlock`."""
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, past: tuple[KeyValues, ...], positions: jax.Array, masks: tuple[jax.Array, ...]
+    ) -> tuple[jax.Array, KeyValues]:
+        """As of `ExtendingBlock`, with a leading axis of layers in `past` and in the keys."""
+        kept = []
+        for index in range(self.config.num_layers):
+            block = ExtendingBlock(self.config, self.deterministic, self.backend, self.dtype, name=str(index))
+            x, keys = block(x, jax.tree.map(lambda leaf: leaf[index], past), positions, masks)  # noqa: B023
+            kept.append(keys)
+        return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *kept)
+
+
 class Mistral(nn.Module):
     """The decoder and its head; see `pvchat_jax.models.interfaces.LanguageModel` for the two calls."""
 
@@ -216,15 +232,25 @@ class Mistral(nn.Module):
             return mask & (distance < window)
 
         masks = (*(near(segment.mask, segment.positions) for segment in past), near(mask, positions))
-        blocks = nn.scan(
-            ExtendingBlock,
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            in_axes=(0, nn.broadcast, nn.broadcast),
-            length=self.config.num_layers,
-        )
-        inputs = (tuple(segment.keys for segment in past), positions, masks)
+        keys = tuple(segment.keys for segment in past)
+        if "layers" in self.variables["params"]:
+            blocks = nn.scan(
+                ExtendingBlock,
+                variable_axes={"params": 0},
+                split_rngs={"params": True},
+                in_axes=(0, nn.broadcast, nn.broadcast),
+                length=self.config.num_layers,
+            )
+        else:
+            blocks = ExtendingBlocks
+        inputs = (keys, positions, masks)
         return self._decode(blocks, inputs_embeds.astype(self.dtype), inputs, lambda x: _take(x, chosen), deterministic=True)
+
+    @nn.nowrap
+    def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters whose blocks lie apart, for `extend` alone; see `interfaces.LanguageModel`."""
+        blocks = {str(index): jax.tree.map(lambda leaf: leaf[index], params["layers"]) for index in range(self.config.num_layers)}
+        return {"blocks" if name == "layers" else name: blocks if name == "layers" else value for name, value in params.items()}
 
     @nn.compact
     def _decode(
@@ -232,7 +258,8 @@ class Mistral(nn.Module):
     ) -> tuple[jax.Array, Any]:
         """Logits float32[R, A, V] of what `choose` takes of the last block's output, and what the blocks return besides."""
         config = self.config
-        x, kept = blocks(config, deterministic, self.backend, self.dtype, name="layers")(x, *inputs)
+        name = "blocks" if blocks is ExtendingBlocks else "layers"
+        x, kept = blocks(config, deterministic, self.backend, self.dtype, name=name)(x, *inputs)
         x = RMSNorm(config.rms_norm_eps, self.dtype, name="norm")(choose(x))
         logits = _projection(config, "lm_head", deterministic, self.dtype)(config.vocab_size, ("embed", "vocab"))(x)
         if config.num_added_tokens:

@@ -59,6 +59,9 @@ class RecitingModel:
         self._answers = np.array([[*answer, *[eos_id] * (longest - len(answer))] for answer in script.values()], np.int32)
         self._asked_id = asked_id
 
+    def unstack(self, params: jax.Array) -> jax.Array:
+        return params
+
     def apply(self, variables: Any, *arguments: Any, method: str, **named: Any) -> Any:
         self.traces[method] += 1
         return getattr(self, f"_{method}")(variables["params"], *arguments, **named)

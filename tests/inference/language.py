@@ -49,12 +49,12 @@ def make_pair(config: MistralConfig = LANGUAGE) -> Pair:
             weight.data.normal_(0, 0.35, generator=generator)
     qformer = dataclasses.replace(TINY.qformer, num_extra_query_tokens=0, num_subject_tokens=0)
     model = build_pvchat(dataclasses.replace(TINY, qformer=qformer, language_model=config))
-    params = {
+    params = {  # as `Engine` gives them
         "language_model": our_params(theirs.state_dict(), config),
         "query_tokens": np.zeros((qformer.num_query_tokens, qformer.width), np.float32),
     }
     visual = np.random.default_rng(1).normal(0, 0.35, (VIDEOS, VISUAL, config.width)).astype(np.float32)
-    return Pair(theirs, model, params, visual)
+    return Pair(theirs, model, model.unstack(params), visual)
 
 
 def opening() -> tuple[np.ndarray, np.ndarray]:

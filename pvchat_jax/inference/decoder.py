@@ -53,7 +53,7 @@ class Decoder:
     """The jitted programs of one model; parameters are arguments, so that others of the same shapes compile nothing.
 
     Args:
-      model: has `apply` with the methods of models/pvchat.py.
+      model: has `apply` with the methods of models/pvchat.py, and its parameters come from its `unstack`.
     """
 
     def __init__(self, model: Any, eos_id: int) -> None:

@@ -133,9 +133,9 @@ class Engine:
         """Replies by video, in the order in which they were asked."""
         state, controls = self._begin(asked, options)
         if options.stop and options.num_beams == 1:
-            while not np.all(done := np.asarray(state.done)):
+            while not np.all(state.done):
                 state = self._advance(asked, state, controls, _STEPS_BETWEEN_LOOKS)
-                state = state._replace(done=jnp.asarray(done | self._has_stopped(state, options.stop)) | state.done)
+                state = state._replace(done=state.done | self._has_stopped(state, options.stop))
         else:
             state = self._advance(asked, state, controls, options.max_new_tokens)
         answers = iter(np.asarray(state.answers)[asked.active])

@@ -53,6 +53,8 @@ class LanguageModel(Protocol):
     ) -> tuple[jax.Array, Any]:
         """Logits float32[R, T, V] after new tokens, or [R, A, V] after chosen ones, and what later calls need of these tokens.
 
+        It takes parameters of `unstack`.
+
         Args:
           inputs_embeds: float[R, T, H].
           positions: int[R, T], of the new tokens in their rows.
@@ -63,8 +65,5 @@ class LanguageModel(Protocol):
         ...
 
     def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters that `extend` takes as well, and with which it takes one step sooner.
-
-        A step of one token does little more than read weights, and a scan over stacked blocks would copy each block's first.
-        """
+        """The parameters as `extend` takes them: a step of one token does little more than read weights, so they lie as it reads them."""
         ...

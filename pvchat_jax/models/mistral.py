@@ -149,7 +149,7 @@ class ExtendingBlock(_Block):
 
 
 class ExtendingBlocks(_Block):
-    """All blocks one after the other, with parameters that are not stacked; otherwise as a scan over `ExtendingBlock`."""
+    """All blocks one after the other, with parameters that are not stacked: a scan would copy each block's at every step."""
 
     @nn.compact
     def __call__(
@@ -159,7 +159,7 @@ class ExtendingBlocks(_Block):
         kept = []
         for index in range(self.config.num_layers):
             block = ExtendingBlock(self.config, self.deterministic, self.backend, self.dtype, name=str(index))
-            x, keys = block(x, jax.tree.map(lambda leaf: leaf[index], past), positions, masks)  # noqa: B023
+            x, keys = block(x, _of_layer(past, index), positions, masks)
             kept.append(keys)
         return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *kept)
 
@@ -222,7 +222,7 @@ class Mistral(nn.Module):
         past: Sequence[Segment] = (),
         chosen: jax.Array | None = None,
     ) -> tuple[jax.Array, KeyValues]:
-        """Logits after new tokens and the tokens' keys; see `interfaces.LanguageModel` for the arguments."""
+        """Logits after new tokens and the tokens' keys, with parameters of `unstack`; see `interfaces.LanguageModel`."""
         window = self.config.sliding_window
 
         def near(mask: jax.Array, key_positions: jax.Array) -> jax.Array:
@@ -233,24 +233,14 @@ class Mistral(nn.Module):
 
         masks = (*(near(segment.mask, segment.positions) for segment in past), near(mask, positions))
         keys = tuple(segment.keys for segment in past)
-        if "layers" in self.variables["params"]:
-            blocks = nn.scan(
-                ExtendingBlock,
-                variable_axes={"params": 0},
-                split_rngs={"params": True},
-                in_axes=(0, nn.broadcast, nn.broadcast),
-                length=self.config.num_layers,
-            )
-        else:
-            blocks = ExtendingBlocks
         inputs = (keys, positions, masks)
-        return self._decode(blocks, inputs_embeds.astype(self.dtype), inputs, lambda x: _take(x, chosen), deterministic=True)
+        return self._decode(ExtendingBlocks, inputs_embeds.astype(self.dtype), inputs, lambda x: _take(x, chosen), deterministic=True)
 
     @nn.nowrap
     def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters whose blocks lie apart, for `extend` alone; see `interfaces.LanguageModel`."""
-        blocks = {str(index): jax.tree.map(lambda leaf: leaf[index], params["layers"]) for index in range(self.config.num_layers)}
-        return {"blocks" if name == "layers" else name: blocks if name == "layers" else value for name, value in params.items()}
+        """Parameters for `extend`: those of the blocks, which `__call__` scans, lie apart."""
+        blocks = {str(index): _of_layer(params["layers"], index) for index in range(self.config.num_layers)}
+        return {**{name: value for name, value in params.items() if name != "layers"}, "blocks": blocks}
 
     @nn.compact
     def _decode(
@@ -271,3 +261,8 @@ class Mistral(nn.Module):
 def _take(x: jax.Array, positions: jax.Array | None) -> jax.Array:
     """`float[R, S, H] -> float[R, A, H]` at `int[R, A]`; None takes all."""
     return x if positions is None else jnp.take_along_axis(x, positions[..., None], axis=1)
+
+
+def _of_layer(stacked: Any, index: int) -> Any:
+    """One layer of arrays with a leading axis of layers."""
+    return jax.tree.map(lambda leaf: leaf[index], stacked)

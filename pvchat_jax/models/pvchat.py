@@ -115,12 +115,12 @@ class PVChat(nn.Module):
         past: Sequence[Any] = (),
         chosen: jax.Array | None = None,
     ) -> tuple[jax.Array, Any]:
-        """Logits after new tokens of R rows, and the tokens' keys; see `interfaces.LanguageModel.extend`."""
+        """Logits after new tokens of R rows, and the tokens' keys, with parameters of `unstack`; see `interfaces.LanguageModel`."""
         return self.language_model.extend(embeddings, positions, mask, past, chosen)
 
     @nn.nowrap
     def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters for `extend`, with which a step is quicker; see `interfaces.LanguageModel.unstack`."""
+        """The parameters as `extend` takes them; the methods before it take them too."""
         return {**params, "language_model": self.language_model.unstack(params["language_model"])}
 
     def __call__(

@@ -153,8 +153,8 @@ def test_what_the_original_generated(name: str) -> None:
     visual = golden.io["vid/project_up_out"]
     visual = visual.reshape(len(golden.io["in/input_ids"]), -1, visual.shape[-1])[:1]
     start = int(np.flatnonzero(in_video)[-1]) + 1
-    decoder = Decoder(build_pvchat(golden.config), eos_id=2)
-    params = jax.tree.map(jnp.asarray, golden.params)
+    model = build_pvchat(golden.config)
+    decoder, params = Decoder(model, eos_id=2), model.unstack(jax.tree.map(jnp.asarray, golden.params))
     prefix = decoder.read_prefix(params, visual, ids[:start], in_video[:start])
     asked = decoder.read_prompts(params, prefix, ids[None, start:], np.array([length - start], np.int32))
     for recorded, num_beams in (("gen/greedy_ids", 1), ("gen/beam5_ids", 5)):

@@ -120,7 +120,7 @@ class PVChat(nn.Module):
 
     @nn.nowrap
     def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as `extend` takes them; the methods before it take them too."""
+        """The parameters as `extend` takes them, and all other methods but `__call__` and `row_logits`."""
         return {**params, "language_model": self.language_model.unstack(params["language_model"])}
 
     def __call__(

@@ -64,13 +64,14 @@ def test_greedy_answers_are_those_of_transformers(pair: Pair, decoder: Decoder, 
     np.testing.assert_array_equal(decode(pair, decoder, options(repetition_penalty=penalty)).answers, expected)
 
 
-@pytest.mark.parametrize(("length_penalty", "penalty"), [(1.0, 1.0), (0.0, 1.0), (2.0, 1.0), (-1.0, 1.0), (1.0, 1.3)])
+@pytest.mark.parametrize(("length_penalty", "penalty"), [(1.0, 1.0), (0.0, 1.0), (2.0, 1.3)])
 def test_five_beams_answer_as_in_transformers(pair: Pair, decoder: Decoder, length_penalty: float, penalty: float) -> None:
     wanted = {"num_beams": 5, "length_penalty": length_penalty, "repetition_penalty": penalty}
     expected = [their_answer(pair, row, eos_of(), **wanted) for row in range(NUM_ROWS)]
     np.testing.assert_array_equal(decode(pair, decoder, options(**wanted)).answers, expected)
 
 
+@pytest.mark.slow
 def test_a_sliding_window_reaches_over_prefix_prompt_and_answer() -> None:
     pair = make_pair(dataclasses.replace(LANGUAGE, sliding_window=6))
     expected = [their_answer(pair, row, eos_of()) for row in range(NUM_ROWS)]
@@ -103,6 +104,7 @@ def test_a_row_draws_the_same_whatever_is_beside_it(pair: Pair, decoder: Decoder
     assert not np.array_equal(first[4], greedy[4])
 
 
+@pytest.mark.slow
 def test_answers_of_two_tokens_are_drawn_with_their_probability(pair: Pair) -> None:
     """2,000 draws against the exact distribution of `transformers`' model, which has 36 outcomes with top_k 6."""
     import torch
@@ -135,6 +137,7 @@ def test_answers_of_two_tokens_are_drawn_with_their_probability(pair: Pair) -> N
     assert len(likely) > 15 and stats.chisquare(observed, wanted).pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_a_mesh_changes_no_token_and_splits_the_cache(pair: Pair, decoder: Decoder) -> None:
     expected = decode(pair, decoder, options(num_beams=5)).answers
     mesh = make_mesh(MeshConfig(data=2, fsdp=1, tensor=2), jax.devices()[:4])

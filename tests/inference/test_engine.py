@@ -66,18 +66,18 @@ def test_an_answer_that_is_cut_off_says_so(case: Case) -> None:
 def test_each_program_compiles_once_for_a_bucket(case: Case) -> None:
     seen = case.see(0.5)
     once = {"query": 1, "visual_tokens": 1, "embed_rows": 1, "embed_text": 2, "extend": 3}
-    for number, question in enumerate(("who", "where is that man , please")):  # two lengths of one bucket, answers of two lengths
+    for number, question in enumerate(("who is that", "where is that man , please")):  # two lengths of one bucket
         for options in (OPTIONS, DecodingOptions(max_new_tokens=9, temperature=0.5, top_k=3, seed=number)):
             case.engine.answer(case.engine.ask(seen, [[case.row(question)]]), options)
         "".join(case.engine.stream(case.engine.ask(seen, [[case.row(question)]]), OPTIONS))
         seen = case.see(-0.5)
     assert case.model.traces == once
     other = case.engine.with_parameters(jnp.float32(0))
-    other.answer(other.ask(seen, [[case.row("who")]]), OPTIONS)
+    other.answer(other.ask(seen, [[case.row("who is that")]]), OPTIONS)
     assert case.model.traces == once
-    case.engine.answer(case.engine.ask(seen, [[case.row("who")] * 2]), OPTIONS)  # another bucket of rows
+    case.engine.answer(case.engine.ask(seen, [[case.row("who is that")] * 2]), OPTIONS)  # another bucket of rows
     assert case.model.traces == {**once, "embed_text": 4, "extend": 5}
-    case.engine.answer(case.ask("who"), dataclasses.replace(OPTIONS, num_beams=2))  # and another program for a number of beams
+    case.engine.answer(case.ask("who is that"), dataclasses.replace(OPTIONS, num_beams=2))  # and another program for a number of beams
     assert case.model.traces == {**once, "embed_text": 5, "extend": 6}
 
 
@@ -98,8 +98,6 @@ def test_streamed_pieces_are_the_answer(case: Case) -> None:
     pieces = list(case.engine.stream(case.ask("who"), OPTIONS))
     assert "".join(pieces) == ANSWERS[0.5, "who"]
     assert len(pieces) == len(ANSWERS[0.5, "who"].split())
-    whole = list(case.engine.stream(case.ask("who"), dataclasses.replace(OPTIONS, num_beams=2)))
-    assert whole == [ANSWERS[0.5, "who"]]
 
 
 def test_a_stop_text_ends_an_answer_and_the_others_go_on(case: Case) -> None:
@@ -109,8 +107,7 @@ def test_a_stop_text_ends_an_answer_and_the_others_go_on(case: Case) -> None:
     assert [[reply.text for reply in of_video] for of_video in replies] == [["he wears a red hat "], ["he is not here , I ", "nobody ."]]
     assert replies[0][0].is_complete
     assert "".join(case.engine.stream(case.ask("who"), options)) == "he wears a red hat "
-    beams = case.engine.answer(case.ask("who"), dataclasses.replace(options, num_beams=2))
-    assert beams[0][0].text == "he wears a red hat "
+    assert list(case.engine.stream(case.ask("who"), dataclasses.replace(options, num_beams=2))) == ["he wears a red hat "]
 
 
 def test_changed_logits_change_the_first_token_alone(case: Case) -> None:

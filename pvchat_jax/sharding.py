@@ -104,6 +104,16 @@ def constrain(array: jax.Array, *names: str | None) -> jax.Array:
     return nn.with_logical_constraint(array, (*names, *(None,) * (array.ndim - len(names))))
 
 
+def constrain_where_divisible(array: jax.Array, *names: str | None) -> jax.Array:
+    """As `constrain`, for one name of each axis, but axes that their devices do not divide are left whole: a batch of one, say."""
+    check_axis_names(names)
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return array
+    wanted = NamedSharding(mesh, nn.logical_to_mesh_axes(names, LOGICAL_AXIS_RULES))
+    return jax.lax.with_sharding_constraint(array, _divisible(wanted, array.shape))
+
+
 def param_shardings(boxed_params: Any, mesh: Mesh) -> Any:
     """Sharding of every parameter, in the structure of the unboxed tree.
 

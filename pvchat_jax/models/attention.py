@@ -12,6 +12,7 @@ splash kernel needs padded heads; `model.attention_backend="splash"` asks for th
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,41 @@ def attention_after_prefix(
         of_rows(query), of_prefix_and_rows(key), of_prefix_and_rows(value), mask=near & key_mask[:, None, None, :], implementation="xla"
     )
     return jnp.concatenate([before, after.reshape(batch, rows * length, *query.shape[2:])], axis=1)
+
+
+def attention_over_segments(query: jax.Array, segments: Sequence[tuple[jax.Array, jax.Array]], masks: Sequence[jax.Array]) -> jax.Array:
+    """Attention over keys that lie in several arrays, without joining them or repeating those that rows share.
+
+    Exact: each segment's part of the softmax is scaled by the largest score of all.
+
+    Args:
+      query: float[R, T, N, D].
+      segments: keys and values float[R', S, G, D] of each segment; R' divides R, and R / R' rows in turn share one. N is divisible by G.
+      masks: bool[R, T, S] of each segment, True where a query may attend to a key; every query to one at least.
+
+    Returns:
+      float[R, T, N, D].
+    """
+    num_rows, length, num_heads, width = query.shape
+
+    def scores_of(key: jax.Array, mask: jax.Array) -> jax.Array:
+        shared, size, groups, _ = key.shape
+        grouped = query.reshape(shared, -1, groups, num_heads // groups, width)  # [R', R / R' * T, G, N / G, D]
+        scores = jnp.einsum("rqghd,rsgd->rqghs", grouped, key, preferred_element_type=jnp.float32) * width**-0.5
+        visible = mask.reshape(shared, -1, 1, 1, size)
+        return jnp.where(visible, scores, jnp.finfo(jnp.float32).min)
+
+    def of_rows(x: jax.Array) -> jax.Array:
+        return x.reshape(num_rows, length, num_heads, -1)
+
+    scores = [scores_of(key, mask) for (key, _), mask in zip(segments, masks, strict=True)]
+    largest = functools.reduce(jnp.maximum, (of_rows(score.max(axis=-1)) for score in scores))  # [R, T, N, 1]
+    total, outputs = 0.0, 0.0
+    for score, (_, value) in zip(scores, segments, strict=True):
+        weights = jnp.exp(score - largest.reshape(*score.shape[:-1], 1))
+        total += of_rows(weights.sum(axis=-1))
+        outputs += of_rows(jnp.einsum("rqghs,rsgd->rqghd", weights.astype(value.dtype), value, preferred_element_type=jnp.float32))
+    return (outputs / total).astype(query.dtype)
 
 
 def attention_with_dropout(query: jax.Array, key: jax.Array, value: jax.Array, key_mask: jax.Array | None, keep: jax.Array) -> jax.Array:

@@ -4,7 +4,8 @@ A backbone is a Linen module with these methods; `build_pvchat` in models/pvchat
 that constructs them.
 """
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import jax
 
@@ -40,4 +41,29 @@ class LanguageModel(Protocol):
           positions: int[R, A], counted from the start of `inputs_embeds`.
           prefix: float[B, P, H], what R / B rows in turn continue, for each of them as if it stood before the row.
         """
+        ...
+
+    def extend(
+        self,
+        inputs_embeds: jax.Array,
+        positions: jax.Array,
+        mask: jax.Array,
+        past: Sequence[Any] = (),
+        chosen: jax.Array | None = None,
+    ) -> tuple[jax.Array, Any]:
+        """Logits float32[R, T, V] after new tokens, or [R, A, V] after chosen ones, and what later calls need of these tokens.
+
+        It takes parameters of `unstack`.
+
+        Args:
+          inputs_embeds: float[R, T, H].
+          positions: int[R, T], of the new tokens in their rows.
+          mask: bool[R, T, T], which of the new tokens each may attend to, itself among them.
+          past: segments of earlier tokens, as `pvchat_jax.models.mistral.Segment`, made of what earlier calls returned.
+          chosen: int[R, A], counted from the start of `inputs_embeds`.
+        """
+        ...
+
+    def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters as `extend` takes them: a step of one token does little more than read weights, so they lie as it reads them."""
         ...

@@ -1,6 +1,7 @@
 """PVChat assembled: clips -> vision encoder -> Q-Former -> projection -> spliced into text -> logits."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -101,6 +102,26 @@ class PVChat(nn.Module):
         questions, length = input_ids.shape[1:]
         text = self.language_model.embed(input_ids.reshape(-1, length))
         return splice_visual_tokens(text, jnp.repeat(visual, questions, axis=0), video_mask.reshape(-1, length).astype(bool))
+
+    def embed_text(self, input_ids: jax.Array) -> jax.Array:
+        """`int[R, T] -> float[R, T, H]` of tokens without a video among them."""
+        return self.language_model.embed(input_ids)
+
+    def extend(
+        self,
+        embeddings: jax.Array,
+        positions: jax.Array,
+        mask: jax.Array,
+        past: Sequence[Any] = (),
+        chosen: jax.Array | None = None,
+    ) -> tuple[jax.Array, Any]:
+        """Logits after new tokens of R rows, and the tokens' keys, with parameters of `unstack`; see `interfaces.LanguageModel`."""
+        return self.language_model.extend(embeddings, positions, mask, past, chosen)
+
+    @nn.nowrap
+    def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters as `extend` takes them, and all other methods but `__call__` and `row_logits`."""
+        return {**params, "language_model": self.language_model.unstack(params["language_model"])}
 
     def __call__(
         self,

@@ -4,20 +4,16 @@ import dataclasses
 import io
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.core import meta
 from PIL import Image
 from rich.console import Console
 
 from pvchat_jax.config.schema import DataConfig, TrainConfig
-from pvchat_jax.data.conversation import build_prompt_row, common_prefix_length, pad_row
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
-from pvchat_jax.evaluation.generation import answer_records, decide, make_decoder, make_viewer
+from pvchat_jax.evaluation.generation import answer_records, decide
 from pvchat_jax.models.config import TINY
-from pvchat_jax.models.pvchat import build_pvchat, init_boxed
 from tests.evaluation.scripted import RecitingModel, WordTokenizer
 
 SUBJECT = "<Wilson>"
@@ -58,7 +54,8 @@ def test_every_question_gets_its_answer_in_order_and_one_compilation_does_for_al
     asked = [(record.video, question.question, question.answer) for record in records for question in record.questions]
     assert [(answer.video, answer.question, answer.gold) for answer in answers] == asked
     assert not set_aside
-    assert model.traces == {"encode_video": 1, "query": 1, "visual_tokens": 1, "row_logits": 1}
+    once = dict.fromkeys(("encode_video", "query", "visual_tokens", "embed_rows"), 1)
+    assert model.traces == {**once, "embed_text": 2, "extend": 3}  # of prompts and of the loop; and of the video's prefix
 
 
 def test_log_odds_are_of_yes_against_no_for_existence_questions_only(tmp_path: Path) -> None:
@@ -108,42 +105,11 @@ def test_look_alikes_have_the_grade_of_their_differences(tmp_path: Path) -> None
     assert [answer.grade for answer in answers] == [2, None, None, None]
 
 
-def test_padding_does_not_change_what_the_real_model_says() -> None:
-    """Against one pass over the unpadded row: each generated token is the likeliest after those before it."""
-    config = dataclasses.replace(  # one layer of each kind compiles soonest
-        TINY,
-        vision=dataclasses.replace(TINY.vision, depth=3),
-        qformer=dataclasses.replace(TINY.qformer, num_layers=1, remoh=dataclasses.replace(TINY.qformer.remoh, start_layer=0)),
-        language_model=dataclasses.replace(TINY.language_model, num_layers=1),
-    )
-    model = build_pvchat(config)
-    shapes = jax.eval_shape(lambda key: meta.unbox(init_boxed(model, config, key)), jax.random.key(0))
-    rng = np.random.default_rng(4)
-    params = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(0, 0.5, leaf.shape), jnp.float32), shapes)
-    features = rng.normal(size=(1, 1, 9, TINY.vision.width)).astype(np.float32)
-    tokenizer = WordTokenizer(SUBJECT)
-    layout = {"subject": SUBJECT, "num_clips": 1, "tokens_per_clip": TINY.qformer.num_visual_tokens, "style": "pvchat"}
-    rows = [build_prompt_row(tokenizer, question=text, **layout) for text in ("is <Wilson> here", "what does <Wilson> do over there")]
-    padded = [pad_row(row, len(rows[1].input_ids) + 9) for row in rows]
-    ids, video_mask = (np.stack([getattr(row, field) for row in padded])[None] for field in ("input_ids", "video_mask"))
-    lengths = np.array([[len(row.input_ids) for row in rows]], np.int32)
-    sharing = model.clone(prefix_length=common_prefix_length(rows))  # and the model below shares nothing
-    visual = make_viewer(sharing)(params, features).visual
-    decode = make_decoder(sharing, max_new_tokens=4, eos_id=tokenizer.eos_id, yes_id=3, no_id=4)
-    decoded = decode(params, visual, 0.0, ids, lengths, video_mask, np.ones((1, 2), bool))
-    said = np.asarray(decoded.tokens)[0, 0]
-    assert tokenizer.eos_id not in said and len(set(said)) > 1, "choose another seed: this answer would test little"
-
-    row = rows[0]
-    whole = (np.append(row.input_ids, said), np.ones(len(row.input_ids) + 4, bool), np.append(row.video_mask, [False] * 4))
-    output = jax.jit(lambda *row: model.apply({"params": params}, None, *row, features=features))(*(array[None, None] for array in whole))
-    logits = np.asarray(output.logits)[0, 0, len(row.input_ids) - 1 : -1]
-    np.testing.assert_array_equal(said, logits.argmax(axis=-1))
-    np.testing.assert_allclose(decoded.log_odds[0, 0], logits[0, 3] - logits[0, 4], rtol=1e-3)
-
-    above = float(decoded.log_odds[0, 0]) + 1
-    strict = decode(params, visual, above, ids, lengths, video_mask, np.ones((1, 2), bool))
-    np.testing.assert_allclose(strict.log_odds, decoded.log_odds, rtol=1e-6)  # what the model thinks is reported as it is
+def test_a_threshold_changes_answers_and_not_their_log_odds(tmp_path: Path) -> None:
+    tokenizer, model, records, _ = make_case(tmp_path, [2])
+    answers = answer_records(model, jnp.float32(0), tokenizer, CONFIG, records, threshold=6.0).answers
+    assert [answer.answer.split()[0] for answer in answers] == ["No", "No"]
+    assert [answer.log_odds for answer in answers] == [5.0, -5.0]
 
 
 def test_a_threshold_decides_between_yes_and_no_and_about_nothing_else() -> None:

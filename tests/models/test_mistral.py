@@ -12,6 +12,7 @@ from pvchat_jax.models.config import LoRAConfig, MistralConfig
 from pvchat_jax.models.mistral import Mistral
 from tests import golden_sets
 from tests.golden_sets import assert_agree, assert_close
+from tests.models.mistral_pair import hugging_face, our_params
 from tests.random_params import random_params
 
 CONFIG = MistralConfig(
@@ -25,51 +26,6 @@ CONFIG = MistralConfig(
     head_dim=8,
     lora=LoRAConfig(rank=0),
 )
-
-
-def _hugging_face(config: MistralConfig):
-    import torch
-    from transformers import MistralConfig as HuggingFaceConfig
-    from transformers import MistralForCausalLM
-
-    torch.manual_seed(0)
-    return MistralForCausalLM(
-        HuggingFaceConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=config.width,
-            intermediate_size=config.mlp_width,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            num_key_value_heads=config.num_kv_heads,
-            head_dim=config.head_dim,
-            rope_theta=config.rope_theta,
-            rms_norm_eps=config.rms_norm_eps,
-            sliding_window=config.sliding_window,
-            attn_implementation="eager",
-        )
-    ).eval()
-
-
-def _our_params(state_dict: dict, config: MistralConfig) -> dict:
-    weights = {name: tensor.numpy() for name, tensor in state_dict.items()}
-
-    def stack(name: str) -> np.ndarray:
-        return np.stack([weights[f"model.layers.{i}.{name}.weight"] for i in range(config.num_layers)])
-
-    def kernel(name: str) -> dict:
-        return {"kernel": stack(name).transpose(0, 2, 1)}
-
-    return {
-        "embed_tokens": weights["model.embed_tokens.weight"],
-        "norm": {"scale": weights["model.norm.weight"]},
-        "lm_head": {"kernel": weights["lm_head.weight"].T},
-        "layers": {
-            "input_layernorm": {"scale": stack("input_layernorm")},
-            "post_attention_layernorm": {"scale": stack("post_attention_layernorm")},
-            "self_attn": {name: kernel(f"self_attn.{name}") for name in ("q_proj", "k_proj", "v_proj", "o_proj")},
-            "mlp": {name: kernel(f"mlp.{name}") for name in ("gate_proj", "up_proj", "down_proj")},
-        },
-    }
 
 
 def _logits(config: MistralConfig, params: dict, ids: np.ndarray, mask: np.ndarray, dtype=jnp.float32) -> jax.Array:
@@ -92,13 +48,13 @@ def test_equals_transformers(sliding_window: int | None) -> None:
     import torch
 
     config = dataclasses.replace(CONFIG, sliding_window=sliding_window)
-    theirs = _hugging_face(config)
+    theirs = hugging_face(config)
     ids = np.random.default_rng(0).integers(0, 50, (2, 11))
     mask = np.ones((2, 11), bool)
     mask[1, 8:] = False
     with torch.no_grad():
         expected = theirs(torch.tensor(ids), attention_mask=torch.tensor(mask).long()).logits.numpy()
-    ours = np.asarray(_logits(config, _our_params(theirs.state_dict(), config), ids, mask))
+    ours = np.asarray(_logits(config, our_params(theirs.state_dict(), config), ids, mask))
     assert_close(ours[mask], expected[mask])
 
 

@@ -1,0 +1,219 @@
+"""Questions about videos in, answers out: batches, buckets and text around the compiled programs of `decoder.py`."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pvchat_jax.data.conversation import TextRow
+from pvchat_jax.data.tokenizer import SubjectTokenizer
+from pvchat_jax.inference.buckets import bucket
+from pvchat_jax.inference.decoder import Decoder, Prompts, State
+from pvchat_jax.inference.options import Controls, DecodingOptions, stack_controls
+from pvchat_jax.inference.text import TextStream, cut_at_stop
+from pvchat_jax.models.mistral import KeyValues
+
+# Rows are the costlier to pad; lengths vary more, and each compiles a program.
+_bucket_rows = functools.partial(bucket, multiple=1, per_doubling=8)
+_bucket_tokens = functools.partial(bucket, multiple=8, per_doubling=4)
+
+_STEPS_BETWEEN_LOOKS = 8  # for a stop text, which only the text shows
+
+
+class Seen(NamedTuple):
+    """What answers about B videos start from: the prefix, float[layers, B, P, G, D], and by routed module the shares float32[B, R] of
+    a video's (clip, token) pairs whose gate is above zero, for each routed head."""
+
+    prefix: KeyValues
+    gate_shares: dict[str, jax.Array]
+
+
+class PromptShape(NamedTuple):
+    """Rows of each video, and tokens of each row after the opening."""
+
+    num_slots: int
+    length: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Prompts of B videos, padded to K for each, of which the video had `counts`; `logits: float32[B * K, V]` are of the first token."""
+
+    seen: Seen
+    prompts: Prompts
+    counts: tuple[int, ...]
+
+    @property
+    def logits(self) -> jax.Array:
+        return self.prompts.logits
+
+    def with_logits(self, logits: jax.Array) -> "Asked":
+        """The same prompts, of which other first tokens are likely."""
+        return dataclasses.replace(self, prompts=self.prompts._replace(logits=logits))
+
+    @property
+    def active(self) -> np.ndarray:
+        """`bool[B * K]`, False where a row is padding."""
+        num_slots = self.prompts.lengths.shape[0] // len(self.counts)
+        return (np.arange(num_slots) < np.array(self.counts)[:, None]).reshape(-1)
+
+
+class Reply(NamedTuple):
+    """An answer's text, its tokens without EOS, and whether it ended by itself; otherwise it was cut off after `max_new_tokens`."""
+
+    text: str
+    tokens: tuple[int, ...]
+    is_complete: bool
+
+
+class Engine:
+    """A model that answers; `with_parameters` makes another of the same sizes without compiling anything.
+
+    Everything is padded to a few sizes (`buckets.py`), and each program compiles once for each size that turns up. The engine holds a
+    copy of the language model's weights, block by block.
+
+    Args:
+      model: has `apply` with the methods of models/pvchat.py.
+      tokenizer: of the model.
+      row: a row of any question; all that it has up to its last visual position is what every conversation about a video opens with.
+    """
+
+    def __init__(self, model: Any, params: Any, tokenizer: SubjectTokenizer, row: TextRow) -> None:
+        self._model = model
+        self._params = model.unstack(params)
+        self._tokenizer = tokenizer
+        self._opening = _opening(row)
+        self._decoder = Decoder(model, tokenizer.eos_id)
+        self._encode = make_encoder(model)
+        self._look = jax.jit(lambda params, features: _look(model, params, features))
+
+    def with_parameters(self, params: Any) -> "Engine":
+        """An engine with the same compiled programs and other parameters."""
+        other = object.__new__(Engine)
+        vars(other).update(vars(self), _params=self._model.unstack(params))
+        return other
+
+    def encode(self, video: jax.typing.ArrayLike) -> jax.Array:
+        """`float[B, N, T, H, W, 3]` of normalised pixels `->` features float[B, N, L, D]."""
+        return self._encode(self._params, video)
+
+    def see(self, features: jax.typing.ArrayLike) -> Seen:
+        """What every question about B videos shares, from float[B, N, L, D]: once for all their questions and turns."""
+        visual, gate_shares = self._look(self._params, features)
+        prefix = self._decoder.read_prefix(self._params, visual, self._opening.input_ids, self._opening.video_mask)
+        return Seen(prefix, gate_shares)
+
+    def shape_of(self, rows: Sequence[Sequence[TextRow]]) -> PromptShape:
+        """To what `ask` pads such rows; calls that are given the same shape share one compiled program."""
+        longest = max(len(row.input_ids) for of_video in rows for row in of_video) - len(self._opening.input_ids)
+        return PromptShape(_bucket_rows(max(map(len, rows))), _bucket_tokens(longest))
+
+    def ask(self, seen: Seen, rows: Sequence[Sequence[TextRow]], shape: PromptShape | None = None) -> Asked:
+        """Reads prompts: `rows` of each video of `seen`, of any number and length.
+
+        Raises:
+          ValueError: a row does not begin with the opening, or ends with it.
+        """
+        slots, length = shape or self.shape_of(rows)
+        input_ids = np.zeros((len(rows), slots, length), np.int32)
+        lengths = np.ones((len(rows), slots), np.int32)  # padding has to attend to something
+        for video, of_video in enumerate(rows):
+            for slot, row in enumerate(of_video):
+                ids = self._after_opening(row)
+                input_ids[video, slot, : len(ids)] = ids
+                lengths[video, slot] = len(ids)
+        read = self._decoder.read_prompts(self._params, seen.prefix, input_ids.reshape(-1, length), lengths.reshape(-1))
+        return Asked(seen, read, tuple(map(len, rows)))
+
+    def answer(self, asked: Asked, options: DecodingOptions) -> list[list[Reply]]:
+        """Replies by video, in the order in which they were asked."""
+        state, controls = self._begin(asked, options)
+        if options.stop and options.num_beams == 1:
+            while not np.all(state.done):
+                state = self._advance(asked, state, controls, _STEPS_BETWEEN_LOOKS)
+                state = state._replace(done=state.done | self._has_stopped(state, options.stop))
+        else:
+            state = self._advance(asked, state, controls, options.max_new_tokens)
+        answers = iter(np.asarray(state.answers)[asked.active])
+        return [[self._reply(next(answers), options) for _ in range(count)] for count in asked.counts]
+
+    def stream(self, asked: Asked, options: DecodingOptions) -> Iterator[str]:
+        """The one answer's text in pieces, as its tokens are chosen; a beam search has nothing to show before its end.
+
+        Raises:
+          ValueError: several questions were asked.
+        """
+        if sum(asked.counts) != 1:
+            raise ValueError(f"{sum(asked.counts)} questions were asked, and one answer can be streamed")
+        if options.num_beams > 1:
+            yield self.answer(asked, options)[0][0].text
+            return
+        row = int(np.argmax(asked.active))
+        state, controls = self._begin(asked, options)
+        stream = TextStream(self._tokenizer.decode, options.stop)
+        is_last = False
+        while not (is_last or stream.stopped):
+            is_last = bool(state.done[row])
+            chosen = np.asarray(state.answers)[row, : int(state.step[row])]
+            if piece := stream.feed(self._without_end(chosen), is_last=is_last):
+                yield piece
+            if not is_last:
+                state = self._advance(asked, state, controls, 1)
+
+    def _begin(self, asked: Asked, options: DecodingOptions) -> tuple[State, Controls]:
+        num_rows = asked.prompts.lengths.shape[0]
+        seeds = ((options.seed + row) % 2**32 for row in range(num_rows))  # rows with the same question draw different answers
+        controls = stack_controls([dataclasses.replace(options, seed=seed) for seed in seeds])
+        capacity = _bucket_tokens(options.max_new_tokens)
+        begin = self._decoder.begin
+        return begin(asked.prompts, asked.active, controls, num_beams=options.num_beams, capacity=capacity), controls
+
+    def _advance(self, asked: Asked, state: State, controls: Controls, num_steps: int) -> State:
+        return self._decoder.advance(self._params, asked.seen.prefix, asked.prompts, state, controls, num_steps)
+
+    def _after_opening(self, row: TextRow) -> np.ndarray:
+        opening = self._opening
+        start = len(opening.input_ids)
+        same = np.array_equal(row.input_ids[:start], opening.input_ids) and np.array_equal(row.video_mask[:start], opening.video_mask)
+        if not same or row.video_mask[start:].any() or len(row.input_ids) == start:
+            raise ValueError("a prompt has to continue the opening that all conversations of this engine have")
+        return row.input_ids[start:]
+
+    def _has_stopped(self, state: State, stop: Sequence[str]) -> np.ndarray:
+        """`bool[R]`, whether a stop text occurred."""
+        rows = zip(np.asarray(state.answers), np.asarray(state.step), strict=True)
+        return np.array([cut_at_stop(self._tokenizer.decode(self._without_end(ids[:step])), stop)[1] for ids, step in rows])
+
+    def _reply(self, ids: np.ndarray, options: DecodingOptions) -> Reply:
+        tokens = self._without_end(ids)
+        text, is_cut = cut_at_stop(self._tokenizer.decode(tokens), options.stop)
+        return Reply(text, tuple(tokens), is_cut or len(tokens) < options.max_new_tokens)
+
+    def _without_end(self, ids: np.ndarray) -> list[int]:
+        ended = np.flatnonzero(ids == self._tokenizer.eos_id)
+        return ids[: ended[0] if len(ended) else len(ids)].tolist()
+
+
+def make_encoder(model: Any) -> Any:
+    """A jitted function `(params, video float[B, N, T, H, W, 3]) -> features float[B, N, L, D]`."""
+    return jax.jit(lambda params, video: model.apply({"params": params}, video, method="encode_video"))
+
+
+def _look(model: Any, params: Any, features: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Visual tokens float[B, M, H] and gate shares float32[B, R] by routed module, from features float[B, N, L, D]."""
+    batch = features.shape[0]
+    output = model.apply({"params": params}, features, method="query")
+    visual = model.apply({"params": params}, output.queries, batch, method="visual_tokens")
+    shares = {
+        module: jnp.mean(routed.gates.reshape(batch, -1, routed.gates.shape[-1]) > 0, axis=1) for module, routed in output.routing.items()
+    }
+    return visual, shares
+
+
+def _opening(row: TextRow) -> TextRow:
+    end = int(np.flatnonzero(row.video_mask)[-1]) + 1
+    return TextRow(*(array[:end] for array in row))

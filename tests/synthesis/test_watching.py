@@ -127,6 +127,11 @@ def test_moving_cameras_and_flashes_are_no_cuts(tmp_path: Path) -> None:
     assert min(shot.end - shot.start for shot in shots) > 1.0
 
 
+def test_where_colours_change_all_the_time_no_frame_is_a_cut(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", [texture(seed)[:48, :64] for seed in range(24)], 10.0)
+    assert len(watch(tmp_path / "a.mp4").shots) == 1
+
+
 @given(
     st.lists(st.floats(0.05, 30.0), min_size=1, max_size=5),
     st.floats(0.0, 100.0),

@@ -2,6 +2,7 @@
 #
 # The tests need torch. On Linux pip takes its CUDA build by default, some gigabytes; to get the CPU build, point pip at
 # PyTorch's CPU wheels first with the environment variable PIP_EXTRA_INDEX_URL (an index) or PIP_FIND_LINKS (a folder).
+# insightface asks for opencv-python, which needs the system's libGL; its headless namesake, laid over it, has the same files without.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -36,6 +37,7 @@ $(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -c constraints.txt --force-reinstall --no-deps opencv-python-headless
 	@touch $(VENV)/.installed $@
 
 quickstart: $(VENV)/.installed

@@ -44,7 +44,7 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "pvchat_jax.personalisation": PERSONALISATION,
     "pvchat_jax.benchmarking": (*PERSONALISATION, "pvchat_jax.personalisation"),
     "pvchat_jax.planning": (*TRAINING, "pvchat_jax.training"),
-    "pvchat_jax.synthesis": (*EVERYWHERE, "pvchat_jax.data"),
+    "pvchat_jax.synthesis": (*EVERYWHERE, "pvchat_jax.data", "pvchat_jax.world"),
     "pvchat_jax.command": (*EVERYWHERE, "pvchat_jax.devices", "pvchat_jax.distributed", "pvchat_jax.training"),
     "configs": EVERYWHERE,
     "converters": (*EVERYWHERE, "pvchat_jax.models"),

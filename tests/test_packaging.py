@@ -20,12 +20,14 @@ SHIPPED = ("pvchat_jax", "configs", "converters")
 TESTED_PYTHONS = ("3.11", "3.12")
 IMPORT_NAMES = {
     "absl-py": "absl",
+    "opencv-python": "cv2",
     "orbax-checkpoint": "orbax",
     "pillow": "PIL",
     "pyyaml": "yaml",
+    "scikit-image": "skimage",
 }  # where it differs from the distribution's name
-IMPORTED_WHERE_NEEDED = ("torch",)
-NOT_IMPORTED_YET = ("synthesis", "serve")
+IMPORTED_WHERE_NEEDED = ("torch", "synthesis")
+NOT_IMPORTED_YET = ("serve",)
 PLATFORM_EXTRAS = ("tpu", "cuda", "plan")
 
 
@@ -99,7 +101,7 @@ def test_every_dependency_is_imported() -> None:
 @pytest.mark.parametrize("python", TESTED_PYTHONS)
 def test_constraints_name_a_version_within_every_bound(python: str) -> None:
     versions = constraints(python)
-    for extra in (None, "torch", "dev", "plan"):
+    for extra in (None, *IMPORTED_WHERE_NEEDED, "dev", "plan"):
         for requirement in requirements(extra):
             version = versions.get(canonicalize_name(requirement.name))
             assert version is not None, f"constraints.txt has no {requirement.name} for Python {python}"

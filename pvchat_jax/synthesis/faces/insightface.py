@@ -24,8 +24,8 @@ class InsightFaceReader:
       UserError: insightface is not installed, or the directory is missing, holds no models, or broken or insufficient ones.
     """
 
-    # Strangers under recognisers trained with an angular margin lie around 0 with a deviation of some 0.06 (buffalo_l): 0.2 is rare
-    # among them and 0.4 does not happen in ten thousands, while pictures of one person mostly exceed it.
+    # Customary for recognisers trained with an angular margin, under which strangers lie around 0; not measured here for want of
+    # such a model.
     same_person = 0.4
     alike = 0.2
 

@@ -1,7 +1,7 @@
 """Driving videos: somebody's movement, prepared as the two videos that WanAnimatePipeline follows.
 
-A driver is a folder `drivers/NAME` beside the parts of the pipeline, with `pose.mp4` (the skeleton drawn on black) and `face.mp4` (the face, cropped), frame by frame
-alike, as the preprocessing of Wan-Animate writes them.
+A driver is a folder `drivers/NAME` beside the parts of the pipeline, with `pose.mp4` (the skeleton drawn on black) and `face.mp4`
+(the face, cropped), frame by frame alike, as the preprocessing of Wan-Animate writes them.
 """
 
 from pathlib import Path

@@ -1,6 +1,5 @@
 """Portraits as the pictures that diffusion pipelines take."""
 
-import numpy as np
 import PIL.Image
 import PIL.ImageFilter
 

@@ -35,8 +35,8 @@ from transformers import (
     UMT5Config,
     UMT5EncoderModel,
 )
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.convert_slow_tokenizer import bytes_to_unicode
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 TEXT_DIM = 32
 _T5_SIZES = dict(vocab_size=128, d_model=TEXT_DIM, d_kv=8, d_ff=37, num_layers=2, num_heads=4, feed_forward_proj="gated-gelu")

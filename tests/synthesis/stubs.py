@@ -49,7 +49,7 @@ def performer(
     embedding: tuple[float, ...] = RED, *, num_portraits: int = 2, digest: str = "a" * 64, reader: str = "squares 1"
 ) -> Performer:
     """Somebody with portraits of noise that follow from the embedding."""
-    rng = np.random.default_rng(int(1000 * sum(embedding[:8]) % 2**31))
+    rng = np.random.default_rng([round(1000 * number) for number in embedding[:8]])
     source = Source(
         video="/videos/a.mp4",
         sha256=digest,
@@ -64,7 +64,7 @@ def performer(
     return Performer(source, person, tuple(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8) for _ in range(num_portraits)))
 
 
-def request(who: Performer | None = None, *, seed: int = 1, num_frames: int = 9, width: int = 64, height: int = 64, action: str = "walk"):
+def request(who: Performer | None = None, *, seed: int = 1, num_frames: int = 9, width: int = 32, height: int = 32, action: str = "walk"):
     """A clip to make."""
     prompt = Prompt(scene="park", action=action, text=f"A person walks in a park, take {seed}.")
     return ClipRequest(who or performer(), prompt, seed, num_frames, width, height)

@@ -1,7 +1,7 @@
 """Stills by Stable Diffusion with an IP-Adapter FaceID, which paints the face that an embedding describes."""
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ ADAPTER_FILES = ("ip-adapter-faceid*.safetensors", "ip-adapter-faceid*.bin")
 class FaceIDStills(PipelineGenerator):
     """A prompt and the embedding of a face become a picture, by `StableDiffusionPipeline`; the clip repeats it.
 
-    The published adapters were trained on ArcFace embeddings of 512 numbers, which the insightface reader gives; the embeddings of other
+    Pictures of one face are made in one call. The published adapters were trained on ArcFace embeddings of 512 numbers, which the insightface reader gives; the embeddings of other
     readers are refused where their length shows it.
     """
 
@@ -53,11 +53,15 @@ class FaceIDStills(PipelineGenerator):
         del prompts["max_sequence_length"]  # CLIP reads 77 tokens, always
         return prompts
 
+    def _batch_key(self, request: ClipRequest) -> Hashable:
+        # the pipeline repeats the embeddings for each prompt, and the attention would show everybody all faces of a call
+        return (super()._batch_key(request), request.performer.person.embedding)
+
     def _arguments(self, batch: Sequence[ClipRequest], size: tuple[int, int], num_frames: int) -> dict[str, Any]:
-        embeddings = np.stack([self._embedding(request) for request in batch])[:, None]  # [B, 1, D]
+        embedding = self._embedding(batch[0])[None, None]  # [1, 1, D]
         if self.sampling.guidance > 1:
-            embeddings = np.concatenate([np.zeros_like(embeddings), embeddings])  # without the face, then with it
-        return {"ip_adapter_image_embeds": [tensor_for(self.pipeline, embeddings, self.pipeline.unet.dtype)]}
+            embedding = np.concatenate([np.zeros_like(embedding), embedding])  # without the face, then with it
+        return {"ip_adapter_image_embeds": [tensor_for(self.pipeline, embedding, self.pipeline.unet.dtype)]}
 
     def _embedding(self, request: ClipRequest) -> np.ndarray:
         person = request.performer.person

@@ -50,7 +50,7 @@ def test_two_people_in_one_call_are_who_they_are_alone(consisid: ConsisID) -> No
     assert [layer.shape[0] for layer in calls[0]["id_vit_hidden"]] == [4] * 5
     alone = [made for wanted in requests for made in consisid.make([wanted])]
     for one, other in zip(together, alone, strict=True):
-        assert one.frames.shape == (9, 64, 64, 3)
+        assert one.frames.shape == (9, 32, 32, 3)
         assert np.abs(one.frames.astype(int) - other.frames).max() <= 1
 
 
@@ -62,14 +62,14 @@ def test_the_face_changes_the_pixels_and_nothing_else_does(consisid: ConsisID) -
 
 
 def test_lengths_are_rounded_up_to_what_the_decoder_can(consisid: ConsisID) -> None:
-    (made,) = consisid.make([request(SOMEBODY, num_frames=13, width=72)])  # 13 would give 12 or 16 frames, and 72 dies inside
-    assert made.frames.shape == (13, 64, 72, 3)
-    assert made.settings["generated_frames"] == 17 and made.settings["generated_size"] == [80, 64]
+    (made,) = consisid.make([request(SOMEBODY, num_frames=13, width=40)])  # 13 would give 12 or 16 frames, and 40 dies inside
+    assert made.frames.shape == (13, 32, 40, 3)
+    assert made.settings["generated_frames"] == 17 and made.settings["generated_size"] == [48, 32]
 
 
 def test_of_a_batch_only_who_has_no_features_is_lost(consisid: ConsisID) -> None:
     made, failed = consisid.make([request(SOMEBODY), request(UNKNOWN)])
-    assert made.frames.shape == (9, 64, 64, 3)
+    assert made.frames.shape == (9, 32, 32, 3)
     assert isinstance(failed, UserError) and str(identity_file(consisid._identities, UNKNOWN)) in str(failed)
 
 

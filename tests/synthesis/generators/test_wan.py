@@ -52,9 +52,9 @@ def animate(animate_directory: Path) -> WanAnimate:
 
 
 def test_lengths_and_sizes_are_rounded_up_and_then_cut_to_what_was_asked(reference_to_video: WanReferenceToVideo) -> None:
-    (made,) = reference_to_video.make([request(num_frames=6, width=60, height=40)])
-    assert made.frames.shape == (6, 40, 60, 3) and made.frames.dtype == np.uint8
-    assert made.settings["generated_frames"] == 9 and made.settings["generated_size"] == [64, 48]
+    (made,) = reference_to_video.make([request(num_frames=6, width=28, height=40)])
+    assert made.frames.shape == (6, 40, 28, 3) and made.frames.dtype == np.uint8
+    assert made.settings["generated_frames"] == 9 and made.settings["generated_size"] == [32, 48]
     assert made.settings["seed"] == 1 and made.settings["prompt"].startswith("A person walks")
 
 
@@ -77,14 +77,14 @@ def test_reference_to_video_shows_the_model_the_portraits_and_the_prompt(referen
 def test_a_request_that_fails_is_answered_and_the_rest_goes_on(reference_to_video: WanReferenceToVideo) -> None:
     failed, made = reference_to_video.make([request(performer(num_portraits=0)), request()])
     assert isinstance(failed, UserError) and "no portrait" in str(failed)
-    assert made.frames.shape == (9, 64, 64, 3)
+    assert made.frames.shape == (9, 32, 32, 3)
 
 
 def test_what_the_pipeline_itself_refuses_is_answered_too(reference_to_video: WanReferenceToVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference_to_video, "side_multiple", 1)
-    failed, made = reference_to_video.make([request(width=60), request()])
+    failed, made = reference_to_video.make([request(width=36), request()])
     assert isinstance(failed, UserError) and "divisible" in str(failed) and "\n" not in str(failed)
-    assert made.frames.shape == (9, 64, 64, 3)
+    assert made.frames.shape == (9, 32, 32, 3)
 
 
 def test_a_length_that_the_pipeline_changes_by_itself_is_noticed(
@@ -92,7 +92,7 @@ def test_a_length_that_the_pipeline_changes_by_itself_is_noticed(
 ) -> None:
     monkeypatch.setattr(reference_to_video, "frame_multiple", 1)
     (failed,) = reference_to_video.make([request(num_frames=8)])
-    assert isinstance(failed, UserError) and "(1, 9, 64, 64, 3) instead of (1, 8, 64, 64, 3)" in str(failed)
+    assert isinstance(failed, UserError) and "(1, 9, 32, 32, 3) instead of (1, 8, 32, 32, 3)" in str(failed)
 
 
 def test_pixels_that_are_no_numbers_are_refused(reference_to_video: WanReferenceToVideo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +134,7 @@ def test_the_seed_chooses_the_portrait_that_moves(image_to_video: WanImageToVide
 def test_animate_follows_the_driver_of_the_action_over_several_segments(animate: WanAnimate) -> None:
     with inputs_of(animate.pipeline.transformer) as calls:
         (made,) = animate.make([request(num_frames=12, action="nod")])
-    assert made.frames.shape == (12, 64, 64, 3)
+    assert made.frames.shape == (12, 32, 32, 3)
     assert len(calls) == 2 * 2  # two steps for each of two segments
     brightness = torch.cat([calls[0]["face_pixel_values"], calls[2]["face_pixel_values"][:, :, 1:]], dim=2).mean((0, 1, 3, 4))
     assert (brightness[:12].diff() > 0).all()  # the driver gets brighter from frame to frame
@@ -167,4 +167,4 @@ def test_the_form_of_wan_2_2_uses_both_transformers(tmp_path: Path) -> None:
     generator = WanImageToVideo(tmp_path, Sampling(steps=4, guidance=5.0, text_tokens=16), Placement(), never)
     with inputs_of(generator.pipeline.transformer) as much_noise, inputs_of(generator.pipeline.transformer_2) as little_noise:
         (made,) = generator.make([request()])
-    assert made.frames.shape == (9, 64, 64, 3) and much_noise and little_noise
+    assert made.frames.shape == (9, 32, 32, 3) and much_noise and little_noise

@@ -203,7 +203,7 @@ def stable_diffusion() -> StableDiffusionPipeline:
         text_encoder=seeded(lambda: CLIPTextModel(text_sizes)),
         tokenizer=CLIPTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=[], model_max_length=77),
         unet=unet,
-        scheduler=DDIMScheduler(),
+        scheduler=DDIMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -18,8 +18,8 @@ ADAPTER_FILES = ("ip-adapter-faceid*.safetensors", "ip-adapter-faceid*.bin")
 class FaceIDStills(PipelineGenerator):
     """A prompt and the embedding of a face become a picture, by `StableDiffusionPipeline`; the clip repeats it.
 
-    Pictures of one face are made in one call. The published adapters were trained on ArcFace embeddings of 512 numbers, which the insightface reader gives; the embeddings of other
-    readers are refused where their length shows it.
+    Pictures of one face are made in one call. The published adapters were trained on ArcFace embeddings of 512 numbers, which the
+    insightface reader gives; the embeddings of other readers are refused where their length shows it.
     """
 
     backend = "faceid"

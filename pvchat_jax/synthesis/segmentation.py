@@ -15,6 +15,8 @@ from pvchat_jax.errors import UserError
 SHOULDERS = 1.5  # half of their width in head radii, where nobody says better
 _EXPLAINED = 9  # largest difference of a channel from a colour of the background in the same row
 _STILL = 15  # and from what a pixel at the edge of the picture shows most of the time
+_COLOURS_PER_ROW = 16
+_NOTHING = (255, 0, 255)
 _SEED = 0
 
 Boxes = NDArray[np.floating]
@@ -127,7 +129,8 @@ def head_masks(frames: NDArray[np.uint8], masks: Masks, boxes: Boxes, shoulders:
     core = body.torso(min(shoulders - 0.25, 0.75), -0.3) & (body.down > body.chin + 0.8)
     far = (np.abs(body.across) > body.wide + 0.95) | (body.down > body.chin + 2.2)
     seeds[core | far | ~masks] = cv2.GC_BGD
-    heads = _grab(frames, seeds) & masks
+    alone = np.where(masks[..., None], frames, np.uint8(_NOTHING))  # else most of the colour models would go to the background
+    heads = _grab(alone, seeds) & masks
     return np.stack([_piece_with_most(head, inner) for head, inner in zip(heads, body.head(-0.3), strict=True)])
 
 
@@ -165,7 +168,7 @@ def _edges(frames: NDArray[np.uint8], body: _Body) -> tuple[Masks, np.ndarray, n
     if not away.any():
         away[:margin] = away[-margin:] = True
     colours = still[:, away]
-    colours = colours[:, :: max(colours.shape[1] // 40, 1)]
+    colours = colours[:, :: max(colours.shape[1] // _COLOURS_PER_ROW, 1)]
     above, below = np.vstack([colours[:1], colours[:-1]]), np.vstack([colours[1:], colours[-1:]])
     return away[None, None], np.concatenate([above, colours, below], axis=1), still
 

@@ -1,0 +1,199 @@
+"""Places people cut out of one video into other scenes: the generator that needs no model.
+
+A clip is put together from up to four filmed videos: the performer's head, a body, a background, and perhaps a bystander. The body is
+the performer's own with its own movement, or that of somebody of the same figure (a body double), which brings other clothes and
+other actions. Whatever is done to the subject is done to everybody else, by the same code, with the same bodies and backgrounds.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, best_heads, body_layer, head_layer
+from pvchat_jax.synthesis.generators.generator import ClipRequest, MadeClip, Performer
+
+PLACES = ("left", "centre", "right")
+_PLACE_X = (0.25, 0.5, 0.75)  # of the picture's width
+_JITTER = 2 / 128  # of the width, by which nobody stands quite where they should
+_OWN_BODY = 0.35
+_BYSTANDER = 0.15
+_FROZEN_HEAD = 0.3
+_BLURRED = 0.2
+_GAIN = (0.94, 1.05)
+
+
+class Member(NamedTuple):
+    """Somebody whose video may lend a body or a background.
+
+    Attributes:
+      key: of the source, its sha256.
+      figure: bodies of the same figure can be exchanged; empty for one that cannot be, such as under long hair.
+      scene: where the video was filmed, empty if unknown.
+      cut: loads the cut-out.
+    """
+
+    key: str
+    figure: str
+    scene: str
+    cut: Callable[[], CutOut]
+
+
+class Plan(NamedTuple):
+    """What a clip is put together from: `place` is one of `PLACES` or empty for somebody who walks, `mirrored_time` plays backwards."""
+
+    body: Member
+    background: Member
+    place: str
+    bystander: bool
+    frozen_head: bool
+    mirrored_time: bool
+
+
+class Compositor:
+    """`generators.generator.ClipGenerator` of cut-outs.
+
+    Args:
+      members: whose bodies and backgrounds are used, by key.
+      cut_of: the performer of a request as a member.
+    """
+
+    name = "compositor/1"
+    origin = "composited"
+    frames_per_second = 8.0
+
+    def __init__(self, members: Mapping[str, Member], cut_of: Callable[[Performer], Member]) -> None:
+        self._members = tuple(members.values())
+        self._cut_of = cut_of
+        self._places = {member.key: place_of(member.cut()) for member in self._members}
+
+    def make(self, requests: Sequence[ClipRequest]) -> Iterator[MadeClip | UserError]:
+        """As the protocol says. `settings` has `body`, `background` (keys), `scene`, `place`, `bystander`, `own_body` and
+        `frozen_head`."""
+        for request in requests:
+            try:
+                yield self._make_one(request)
+            except UserError as error:
+                yield error
+
+    def _make_one(self, request: ClipRequest) -> MadeClip:
+        rng = np.random.default_rng([request.seed, 7])
+        performer = self._cut_of(request.performer)
+        plan = self._plan(performer, request.prompt.scene, rng)
+        frames = compose(performer.cut(), plan, request.num_frames, rng)
+        settings = {
+            "body": plan.body.key,
+            "background": plan.background.key,
+            "scene": plan.background.scene,
+            "place": plan.place,
+            "bystander": plan.bystander,
+            "own_body": plan.body.key == performer.key,
+            "frozen_head": plan.frozen_head,
+        }
+        return MadeClip(frames, settings)
+
+    def _plan(self, performer: Member, scene: str, rng: np.random.Generator) -> Plan:
+        doubles = [member for member in self._members if member.figure and member.figure == performer.figure]
+        own = rng.random() < _OWN_BODY or not doubles
+        body = performer if own else _pick(doubles, rng)
+        walks = body.cut().walks
+        place = "" if walks else PLACES[rng.integers(3)]
+        bystander = place in ("left", "right") and rng.random() < 1.5 * _BYSTANDER
+        behind = {"left": "right", "right": "left"}[place] if bystander else place or "centre"
+        fitting = [m for m in self._members if self._places[m.key] == behind and m.key not in (performer.key, body.key)]
+        if not fitting:
+            raise UserError(f"no video of the corpus has a person on the {behind} to stand behind; add such videos to the corpus.")
+        background = _pick([member for member in fitting if scene in ("", member.scene)] or fitting, rng)
+        return Plan(body, background, place, bystander, not own and rng.random() < _FROZEN_HEAD, not walks and rng.random() < 0.5)
+
+
+def place_of(cut: CutOut) -> str:
+    """Where in the picture the person stands, one of `PLACES`; empty for somebody who walks."""
+    if cut.walks:
+        return ""
+    share = np.median(cut.head_x) / cut.frames.shape[2]
+    return PLACES[int(np.argmin(np.abs(np.array(_PLACE_X) - share)))]
+
+
+def compose(performer: CutOut, plan: Plan, num_frames: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The clip of a plan, uint8[T, H, W, 3]."""
+    body_cut, own = plan.body.cut(), plan.body.cut() is performer
+    moments = _moments(len(body_cut.frames), num_frames, rng, plan.mirrored_time)
+    frames = _scenery(plan.background.cut(), num_frames, rng, keep_person=plan.bystander)
+    width = frames.shape[2]
+    shift_x, shift_y = _shift(body_cut, plan.place, width, rng)
+    _paint(frames, body_layer(body_cut, moments, with_head=own), np.full(num_frames, shift_x), np.full(num_frames, shift_y))
+    if not own:
+        heads = _head_moments(performer, num_frames, rng, plan)
+        over = body_cut.boxes[moments]
+        under = performer.boxes[heads]
+        across = np.round((over[:, 0] + over[:, 2] - under[:, 0] - under[:, 2]) / 2).astype(int) + shift_x
+        down = np.round(over[:, 3] - under[:, 3]).astype(int) + shift_y
+        _paint(frames, head_layer(performer, heads), across, down)
+    return _expose(frames, rng)
+
+
+def _pick(members: Sequence[Member], rng: np.random.Generator) -> Member:
+    return members[rng.integers(len(members))]
+
+
+def _moments(length: int, num_frames: int, rng: np.random.Generator, backwards: bool = False) -> NDArray[np.integer]:
+    """Evenly spaced frames in order of time, or backwards, from a random first one."""
+    stride = max(length // num_frames, 1)
+    taken = np.minimum(rng.integers(stride) + stride * np.arange(num_frames), length - 1)
+    return taken[::-1] if backwards else taken
+
+
+def _head_moments(cut: CutOut, num_frames: int, rng: np.random.Generator, plan: Plan) -> NDArray[np.integer]:
+    """Which frames the head comes from: a single one, or in order of time, of those that show all of it."""
+    good = best_heads(cut)
+    if plan.frozen_head:
+        return np.repeat(good[rng.integers(len(good))], num_frames)
+    moments = _moments(len(cut.frames), num_frames, rng, plan.mirrored_time)
+    return good[np.argmin(np.abs(good[None] - moments[:, None]), axis=1)]
+
+
+def _shift(cut: CutOut, place: str, width: int, rng: np.random.Generator) -> tuple[int, int]:
+    """By how many pixels a body moves to stand at `place`; never up, since it ends at the picture's lower edge."""
+    jitter = _JITTER * width
+    middle = np.mean(cut.head_x) if cut.walks else np.median(cut.body_x)
+    target = _PLACE_X[PLACES.index(place) if place else 1] * width
+    return round(float(target - middle + rng.uniform(-jitter, jitter))), int(rng.integers(round(jitter) + 1))
+
+
+def _scenery(cut: CutOut, num_frames: int, rng: np.random.Generator, *, keep_person: bool) -> NDArray[np.float32]:
+    """The background, float32[T, H, W, 3], with the person in it or filled in from what is beside the person in each row."""
+    moments = _moments(len(cut.frames), num_frames, rng)
+    frames = cut.frames[moments].astype(np.float32)
+    if keep_person:
+        return frames
+    for frame, mask in zip(frames, cut.person[moments], strict=True):
+        wide = ndimage.binary_dilation(mask, iterations=3)
+        wide[wide.all(axis=1)] &= mask[wide.all(axis=1)]
+        rows, columns = ndimage.distance_transform_edt(wide, (1000.0, 1.0), return_distances=False, return_indices=True)
+        frame[wide] = frame[rows[wide], columns[wide]]
+    return frames
+
+
+def _paint(frames: NDArray[np.float32], layer: Layer, across: NDArray[np.integer], down: NDArray[np.integer]) -> None:
+    """Paints a layer onto frames, moved by `across` and `down` pixels in each; where it is moved down its first row goes on upwards."""
+    height, width = frames.shape[1:3]
+    margin = (layer.alpha.shape[2] - width) // 2
+    for frame, colours, alpha, x, y in zip(frames, layer.colours, layer.alpha, across, down, strict=True):
+        left = margin - int(np.clip(x, -margin, margin))
+        y = int(y)
+        to_rows, of_rows = slice(max(y, 0), min(height + y, height)), slice(max(-y, 0), min(height - y, height))
+        cover = alpha[of_rows, left : left + width, None]
+        region = frame[to_rows]
+        region += cover * (colours[of_rows, left : left + width].astype(np.float32) - region)
+
+
+def _expose(frames: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Light that is new in each clip, and in some a slow shutter."""
+    frames = frames * np.float32(rng.uniform(*_GAIN))
+    if rng.random() < _BLURRED:
+        frames = (frames + np.roll(frames, int(rng.choice([-2, -1, 1, 2])), axis=2)) / 2
+    return np.clip(np.round(frames), 0, 255).astype(np.uint8)

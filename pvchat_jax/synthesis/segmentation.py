@@ -127,6 +127,9 @@ def head_masks(frames: NDArray[np.uint8], masks: Masks, boxes: Boxes, shoulders:
     seeds[(np.abs(body.across) < 0.8 * body.wide) & (body.down < body.chin - 0.05)] = cv2.GC_FGD
     seeds[body.head(-0.05)] = cv2.GC_FGD
     core = body.torso(min(shoulders - 0.25, 0.75), -0.3) & (body.down > body.chin + 0.8)
+    lowest = body.down > np.minimum(body.chin + 1.3, body.down[:, -1:] - 0.4)  # hair hardly falls that far
+    hair = around & ~body.head(-0.05) & (body.down < body.chin - 0.2) & masks
+    seeds[(body.down >= body.chin - 0.2) & _typical(frames, hair, masks & lowest)] = cv2.GC_PR_FGD
     far = (np.abs(body.across) > body.wide + 0.95) | (body.down > body.chin + 2.2)
     seeds[core | far | ~masks] = cv2.GC_BGD
     alone = np.where(masks[..., None], frames, np.uint8(_NOTHING))  # else most of the colour models would go to the background
@@ -180,6 +183,14 @@ def _near_any(frames: NDArray[np.uint8], palette: np.ndarray) -> Masks:
     for colour in np.round(palette).astype(np.int16).transpose(1, 0, 2):
         found |= np.abs(pixels - colour[:, None]).max(axis=-1) < _EXPLAINED
     return found
+
+
+def _typical(frames: NDArray[np.uint8], of: Masks, against: Masks) -> Masks:
+    """Pixels of a colour that is several times as frequent in `of` as in `against`."""
+    bins = frames >> 4
+    colour = (bins[..., 0].astype(np.int32) << 8) + (bins[..., 1].astype(np.int32) << 4) + bins[..., 2]
+    counts = [np.bincount(colour[mask], minlength=4096) / max(mask.sum(), 1) for mask in (of, against)]
+    return ((counts[0] > 0.01) & (counts[0] > 8 * counts[1]))[colour]
 
 
 def _grab(frames: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> Masks:

@@ -5,7 +5,7 @@ the performer's own with its own movement, or that of somebody of the same figur
 other actions. Whatever is done to the subject is done to everybody else, by the same code, with the same bodies and backgrounds.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, best_heads, body_layer, head_layer
-from pvchat_jax.synthesis.generators.generator import ClipRequest, MadeClip, Performer
+from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, body_layer, head_layer
+from pvchat_jax.synthesis.generators.generator import ClipRequest, MadeClip
 
 PLACES = ("left", "centre", "right")
 _PLACE_X = (0.25, 0.5, 0.75)  # of the picture's width
 _JITTER = 2 / 128  # of the width, by which nobody stands quite where they should
 _OWN_BODY = 0.35
+_LEAD_BODY = 0.25
 _BYSTANDER = 0.15
 _FROZEN_HEAD = 0.3
 _BLURRED = 0.2
@@ -31,15 +32,19 @@ class Member(NamedTuple):
 
     Attributes:
       key: of the source, its sha256.
-      figure: bodies of the same figure can be exchanged; empty for one that cannot be, such as under long hair.
+      figure: bodies of the same figure can be exchanged; empty where that is unknown.
       scene: where the video was filmed, empty if unknown.
-      cut: loads the cut-out.
+      cut: the cut-out.
+      lends: whether the body can be lent: not one under long hair.
+      own_body: whether the performer may be seen with the body of the same video.
     """
 
     key: str
     figure: str
     scene: str
-    cut: Callable[[], CutOut]
+    cut: CutOut
+    lends: bool = True
+    own_body: bool = True
 
 
 class Plan(NamedTuple):
@@ -57,53 +62,61 @@ class Compositor:
     """`generators.generator.ClipGenerator` of cut-outs.
 
     Args:
-      members: whose bodies and backgrounds are used, by key.
-      cut_of: the performer of a request as a member.
+      members: everybody whose video may be used, by sha256 of it, performers included.
+      lead: key of the subject. Others of the same figure are often seen with the subject's body, so that its clothes tell nothing.
     """
 
     name = "compositor/1"
     origin = "composited"
     frames_per_second = 8.0
 
-    def __init__(self, members: Mapping[str, Member], cut_of: Callable[[Performer], Member]) -> None:
-        self._members = tuple(members.values())
-        self._cut_of = cut_of
-        self._places = {member.key: place_of(member.cut()) for member in self._members}
+    def __init__(self, members: Mapping[str, Member], lead: str) -> None:
+        self._members = dict(members)
+        self._lead = self._members[lead]
+        self._places = {key: place_of(member.cut) for key, member in self._members.items()}
 
     def make(self, requests: Sequence[ClipRequest]) -> Iterator[MadeClip | UserError]:
         """As the protocol says. `settings` has `body`, `background` (keys), `scene`, `place`, `bystander`, `own_body` and
         `frozen_head`."""
         for request in requests:
             try:
-                yield self._make_one(request)
+                member = self._members[request.performer.source.sha256]
+                yield self.make_one(member, request.prompt.scene, request.seed, request.num_frames)
             except UserError as error:
                 yield error
 
-    def _make_one(self, request: ClipRequest) -> MadeClip:
-        rng = np.random.default_rng([request.seed, 7])
-        performer = self._cut_of(request.performer)
-        plan = self._plan(performer, request.prompt.scene, rng)
-        frames = compose(performer.cut(), plan, request.num_frames, rng)
+    def make_one(self, performer: Member, scene: str, seed: int, num_frames: int) -> MadeClip:
+        """The clip of one performer in a scene, or in any if that is empty.
+
+        Raises:
+          UserError: nobody stands where the background would have to be hidden or shown.
+        """
+        rng = np.random.default_rng([seed, 7])
+        plan = self._plan(performer, scene, rng)
+        frames = compose(performer.cut, plan, num_frames, rng)
         settings = {
             "body": plan.body.key,
             "background": plan.background.key,
             "scene": plan.background.scene,
             "place": plan.place,
             "bystander": plan.bystander,
-            "own_body": plan.body.key == performer.key,
+            "own_body": plan.body is performer,
             "frozen_head": plan.frozen_head,
         }
         return MadeClip(frames, settings)
 
     def _plan(self, performer: Member, scene: str, rng: np.random.Generator) -> Plan:
-        doubles = [member for member in self._members if member.figure and member.figure == performer.figure]
-        own = rng.random() < _OWN_BODY or not doubles
+        others = self._members.values()
+        doubles = [m for m in others if m.lends and m.figure and m.figure == performer.figure and m.key != performer.key]
+        own = not doubles or (performer.own_body and rng.random() < _OWN_BODY)
         body = performer if own else _pick(doubles, rng)
-        walks = body.cut().walks
+        if not own and self._lead in doubles and rng.random() < _LEAD_BODY:
+            body = self._lead
+        walks = body.cut.walks
         place = "" if walks else PLACES[rng.integers(3)]
         bystander = place in ("left", "right") and rng.random() < 1.5 * _BYSTANDER
         behind = {"left": "right", "right": "left"}[place] if bystander else place or "centre"
-        fitting = [m for m in self._members if self._places[m.key] == behind and m.key not in (performer.key, body.key)]
+        fitting = [m for m in others if self._places[m.key] == behind and m.key not in (performer.key, body.key)]
         if not fitting:
             raise UserError(f"no video of the corpus has a person on the {behind} to stand behind; add such videos to the corpus.")
         background = _pick([member for member in fitting if scene in ("", member.scene)] or fitting, rng)
@@ -120,9 +133,9 @@ def place_of(cut: CutOut) -> str:
 
 def compose(performer: CutOut, plan: Plan, num_frames: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The clip of a plan, uint8[T, H, W, 3]."""
-    body_cut, own = plan.body.cut(), plan.body.cut() is performer
+    body_cut, own = plan.body.cut, plan.body.cut is performer
     moments = _moments(len(body_cut.frames), num_frames, rng, plan.mirrored_time)
-    frames = _scenery(plan.background.cut(), num_frames, rng, keep_person=plan.bystander)
+    frames = _scenery(plan.background.cut, num_frames, rng, keep_person=plan.bystander)
     width = frames.shape[2]
     shift_x, shift_y = _shift(body_cut, plan.place, width, rng)
     _paint(frames, body_layer(body_cut, moments, with_head=own), np.full(num_frames, shift_x), np.full(num_frames, shift_y))
@@ -149,7 +162,7 @@ def _moments(length: int, num_frames: int, rng: np.random.Generator, backwards: 
 
 def _head_moments(cut: CutOut, num_frames: int, rng: np.random.Generator, plan: Plan) -> NDArray[np.integer]:
     """Which frames the head comes from: a single one, or in order of time, of those that show all of it."""
-    good = best_heads(cut)
+    good = cut.clear
     if plan.frozen_head:
         return np.repeat(good[rng.integers(len(good))], num_frames)
     moments = _moments(len(cut.frames), num_frames, rng, plan.mirrored_time)
@@ -195,5 +208,5 @@ def _expose(frames: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     """Light that is new in each clip, and in some a slow shutter."""
     frames = frames * np.float32(rng.uniform(*_GAIN))
     if rng.random() < _BLURRED:
-        frames = (frames + np.roll(frames, int(rng.choice([-2, -1, 1, 2])), axis=2)) / 2
+        frames = (frames + ndimage.shift(frames, (0, 0, rng.choice([-2, -1, 1, 2]), 0), order=0, mode="nearest")) / 2
     return np.clip(np.round(frames), 0, 255).astype(np.uint8)

@@ -20,12 +20,14 @@ class CutOut(NamedTuple):
 
     Attributes:
       frames: uint8[T, H, W, 3]. person, head: bool[T, H, W], whole and without clothes and arms. boxes: float[T, 4], the skull.
+      clear: numbers of the frames that show the head as most frames do: no arm before it, not cut by the picture's edge.
     """
 
     frames: NDArray[np.uint8]
     person: Masks
     head: Masks
     boxes: Boxes
+    clear: NDArray[np.integer]
 
     @property
     def head_x(self) -> NDArray[np.floating]:
@@ -74,7 +76,8 @@ def cut_out_frames(frames: NDArray[np.uint8], boxes: Boxes, shoulders: float = S
     boxes = follow_head(frames, boxes)
     person = person_masks(frames, boxes, shoulders)
     heads = head_masks(frames, person, boxes, shoulders)
-    return CutOut(frames, person, heads & ndimage.binary_dilation(usual_head(heads, boxes), np.ones((1, 3, 3))), boxes)
+    heads &= ndimage.binary_dilation(usual_head(heads, boxes), np.ones((1, 3, 3)))
+    return CutOut(frames, person, heads, boxes, clear_frames(frames, heads, boxes))
 
 
 def usual_head(heads: Masks, boxes: Boxes) -> Masks:
@@ -111,11 +114,11 @@ def head_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
     return _completed(cut.frames[taken], cut.head[taken], cut.head_x[taken])
 
 
-def best_heads(cut: CutOut) -> NDArray[np.integer]:
-    """Numbers of the frames that show the head as most frames do: no arm before it, not cut by the picture's edge."""
-    moves = np.round(cut.boxes[:, :2] - cut.boxes[0, :2]).astype(int)
-    shown = np.where(cut.head[..., None], cut.frames, np.uint8(0)).astype(np.float32)
-    still = np.stack([np.stack([_moved(plane, -x, -y) for plane in frame.transpose(2, 0, 1)]) for frame, (x, y) in zip(shown, moves, strict=True)])
+def clear_frames(frames: NDArray[np.uint8], heads: Masks, boxes: Boxes) -> NDArray[np.integer]:
+    """`CutOut.clear`."""
+    moves = np.round(boxes[:, :2] - boxes[0, :2]).astype(int)
+    shown = np.where(heads[..., None], frames, np.uint8(0)).astype(np.float32).transpose(0, 3, 1, 2)
+    still = np.stack([[_moved(plane, -x, -y) for plane in frame] for frame, (x, y) in zip(shown, moves, strict=True)])
     usual = np.median(still, axis=0)
     changed = (np.abs(still - usual).max(axis=1) > _CHANGED).sum(axis=(1, 2)) / max((usual.max(axis=0) > 0).sum(), 1)
     return np.flatnonzero(changed <= changed.min() + _SPARE)

@@ -28,8 +28,10 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.personalisation.run import personalise
 from pvchat_jax.world.build import WorldPaths, build_world
+from pvchat_jax.world.corpus import build_corpus
 from pvchat_jax.world.plan import subject_of
 
+CORPUS_SEED_OFFSET = 2_000_000  # a corpus shares no seed with worlds and clips
 RESULT_FILE, WRONG_PERSON_FILE, SCORES_FILE, SETTINGS_FILE = "result.json", "wrong_person.json", "scores.json", "benchmark.json"
 
 
@@ -96,6 +98,15 @@ def draw_test(config: BenchmarkConfig, subject: int) -> WorldPaths:
     return build_world(_world(config, subject), subject=config.personalise.subject, num_test=config.num_test, seed=subject)
 
 
+def draw_corpus(config: BenchmarkConfig, subject: int) -> str:
+    """The folder with single videos of other people, among them some who look like the subject; empty where clips are rendered."""
+    if config.personalise.clip_source == "rendered":
+        return ""
+    folder = _world(config, subject).with_name("corpus")
+    build_corpus(folder, seed=CORPUS_SEED_OFFSET + subject, subjects=(subject,))
+    return str(folder)
+
+
 def member_config(config: BenchmarkConfig, member: Member) -> PersonaliseConfig:
     """How a member is personalised; seeds of clips differ between subjects."""
     return dataclasses.replace(
@@ -104,6 +115,7 @@ def member_config(config: BenchmarkConfig, member: Member) -> PersonaliseConfig:
         output_dir=str(_folder(Path(config.output_dir), member)),
         shared_dir=str(_folder(Path(config.shared_dir), member)) if config.shared_dir else "",
         seed=1000 * member.subject + member.seed,
+        corpus=draw_corpus(config, member.subject),
     )
 
 

@@ -219,7 +219,7 @@ def _piece_with_most(mask: Masks, inner: Masks) -> Masks:
     return ndimage.binary_fill_holes((labels == counts.argmax()) & (labels > 0))
 
 
-def _opencv():  # noqa: ANN202, a module
+def _opencv():
     try:
         import cv2
     except ImportError as error:

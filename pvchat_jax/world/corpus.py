@@ -58,7 +58,7 @@ def plan_corpus(seed: int, subjects: Sequence[int], num_second: int, num_others:
 
 
 def build_corpus(
-    out_dir: Path, *, seed: int, subjects: Sequence[int] = (), num_second: int = 48, num_others: int = 240, progress: Progress | None = None
+    out_dir: Path, *, seed: int, subjects: Sequence[int] = (), num_second: int = 40, num_others: int = 80, progress: Progress | None = None
 ) -> list[Path]:
     """Draws the videos of `plan_corpus` and returns their paths; finished ones are kept.
 

@@ -7,7 +7,6 @@ What a person's tokens say together about the attributes of identity is the embe
 
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +18,7 @@ from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.pretraining.readers import NUM_OFFSETS, OFFSET_STEP, pool, read
-from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS
+from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS, SCENE_CLASSES
 from pvchat_jax.pretraining.vision import encode
 from pvchat_jax.synthesis.faces.reader import Face
 from pvchat_jax.training.weights import read_tensors, weights_directory
@@ -39,11 +38,13 @@ class Seen(NamedTuple):
       score: float[T], the mean probability of the person's tokens that they show somebody; 0 in frames without the person.
       points: float[T, 4, 2], x and y of `pretraining.truth.POINTS` as shares of the picture; NaN in frames without the person.
       probabilities: by group of `PERSON_CLASSES`, float[size], of the whole clip.
+      scene: what is around, one of `SCENE_CLASSES`.
     """
 
     score: np.ndarray
     points: np.ndarray
     probabilities: Mapping[str, np.ndarray]
+    scene: str
 
     def most_probable(self, name: str) -> str:
         """The most probable value of a group of `PERSON_CLASSES`."""
@@ -110,7 +111,9 @@ class TinyBaseReader:
         num_frames = self._config.data.num_frames
         moments = [_clips_of(len(frames), num_frames) for frames in videos]
         size = self._config.data.image_size
-        clips = [preprocess_frames(frames[taken], size, (1, 1))[0] for frames, parts in zip(videos, moments, strict=True) for taken in parts]
+        clips = [
+            preprocess_frames(frames[taken], size, (1, 1))[0] for frames, parts in zip(videos, moments, strict=True) for taken in parts
+        ]
         outputs = self._read_clips(np.stack(clips))
         people, first = [], 0
         for frames, parts in zip(videos, moments, strict=True):
@@ -136,7 +139,7 @@ class TinyBaseReader:
             logits = outputs["offsets"].reshape(*outputs["offsets"].shape[:-1], len(POINTS), 2, NUM_OFFSETS)
             steps = jnp.arange(NUM_OFFSETS) - NUM_OFFSETS // 2
             offsets = jnp.sum(jax.nn.softmax(logits, axis=-1) * steps, axis=-1) * OFFSET_STEP
-            kept = {name: outputs[name] for name in ("occupied", "trust", *PERSON_CLASSES)}
+            kept = {name: outputs[name] for name in ("occupied", "trust", "scene", *PERSON_CLASSES)}
             return kept | {"offsets": offsets}
 
         return jax.jit(outputs_of)
@@ -158,6 +161,7 @@ def _people_of(outputs: Mapping[str, np.ndarray], moments: Sequence[np.ndarray],
     here = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 1, 2)
     points = outputs["offsets"] + np.tile(here, (len(moments[0]), 1, 1))  # [C, T * L, 4, 2]
     owner = _owners(occupied, points[..., 0, 0], per_frame)
+    scene = SCENE_CLASSES[int(np.argmax(outputs["scene"].mean(axis=(0, 1))))]
     people = []
     for number in range(owner.max() + 1):
         mine = owner == number
@@ -170,10 +174,12 @@ def _people_of(outputs: Mapping[str, np.ndarray], moments: Sequence[np.ndarray],
                     where[moment] = np.median(points[clip, part][chosen], axis=0)
                     score[moment] = occupied[clip, part][chosen].mean()
         log_weight = np.where(mine, np.log(occupied + 1e-9), -1e9)
-        said = pool({name: jnp.asarray(values) for name, values in outputs.items() if name in PERSON_CLASSES or name == "trust"}, log_weight)
+        said = pool(
+            {name: jnp.asarray(values) for name, values in outputs.items() if name in PERSON_CLASSES or name == "trust"}, log_weight
+        )
         present = mine.any(axis=1)
         probabilities = {name: np.asarray(jax.nn.softmax(jnp.mean(values[present], axis=0))) for name, values in said.items()}
-        people.append(Seen(score, where, probabilities))
+        people.append(Seen(score, where, probabilities, scene))
     return sorted(people, key=lambda seen: -seen.score.sum())
 
 
@@ -195,19 +201,3 @@ def _owners(occupied: np.ndarray, head_x: np.ndarray, per_frame: int) -> np.ndar
             owner[clip, order[:cut]] = 0
             owner[clip, order[cut:]] = 1
     return owner
-
-
-def packaged_reader(config: TrainConfig) -> TinyBaseReader:
-    """The reader with the base model in the package."""
-    return TinyBaseReader("tiny", config)
-
-
-def portrait(frame: np.ndarray, box: Sequence[float]) -> np.ndarray:
-    """The part of a frame uint8[H, W, 3] in a box of pixels, at least one pixel."""
-    left, top, right, bottom = (max(round(float(value)), 0) for value in box)
-    return frame[top : max(bottom, top + 1), left : max(right, left + 1)]
-
-
-def reader_of(weights: Path | str, config: TrainConfig) -> TinyBaseReader:
-    """`TinyBaseReader` of a folder."""
-    return TinyBaseReader(str(weights), config)

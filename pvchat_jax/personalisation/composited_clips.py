@@ -169,7 +169,7 @@ def _action(plan: Composition, clip: MadeClip, people: dict[str, CutPerson]) -> 
 def _shown(plan: Composition, clip: MadeClip, people: dict[str, CutPerson], action: str) -> VideoPlan:
     """What the clip shows, in the words of the world; the identity is nobody's."""
     body, place = people[str(clip.settings["body"])], str(clip.settings["place"]) or None
-    outfit = dataclasses.replace(body.outfit, hat=plan.person.outfit.hat)
+    outfit = dataclasses.replace(body.outfit, hat=str(clip.settings["hat"]) or "none")
     return VideoPlan(
         split=plan.split,
         index=plan.index,

@@ -116,7 +116,8 @@ def _cut(frames: np.ndarray, seen: Seen) -> CutOut:
 def _person(key: str, seen: Seen, cut: CutOut) -> CutPerson:
     read = {name: seen.most_probable(name) for name in PERSON_CLASSES}
     figure = "/".join(read[name] for name in _FIGURE)
-    member = Member(key, figure, seen.scene, cut, lends=read["hair_style"] != _HIDES_BODY)
+    hat = "" if read["hat"] == "none" else read["hat"]
+    member = Member(key, figure, seen.scene, cut, lends=read["hair_style"] != _HIDES_BODY, head=read["face"], hat=hat)
     outfit = Outfit(colour=read["top_colour"], garment=read["garment"], hat=read["hat"])
     return CutPerson(member, seen.embedding, outfit, read["action"])
 

@@ -137,6 +137,22 @@ def head_masks(frames: NDArray[np.uint8], masks: Masks, boxes: Boxes, shoulders:
     return np.stack([_piece_with_most(head, inner) for head, inner in zip(heads, body.head(-0.3), strict=True)])
 
 
+def hat_masks(frames: NDArray[np.uint8], heads: Masks, boxes: Boxes) -> Masks:
+    """Which pixels of a head with a hat are the hat, bool[T, H, W]: the top of the head, and what has its colours down to the brim.
+
+    Args:
+      heads: of `head_masks`; the other arguments are its own.
+    """
+    body = _body(frames.shape[:3], boxes)
+    above = body.down < -0.52 * body.tall
+    down = (body.down + 0.42 * body.tall) / (0.85 * body.tall)
+    dome = heads & above & (np.square(body.across / (body.wide + 0.18)) + np.square(down) < 1)
+    inner = heads & (body.down < -0.4 * body.tall) & (np.square(body.across / (0.95 * body.wide)) + np.square(down) < 0.9)
+    face = heads & (np.abs(body.down) < 0.3 * body.tall)
+    brim = heads & (body.down < -0.52 * body.tall + 0.2) & (np.abs(body.across) < body.wide + 0.85) & _typical(frames, inner, face)
+    return np.stack([_piece_with_most(mask, middle) for mask, middle in zip(dome | brim, inner, strict=True)])
+
+
 def soft_alpha(masks: Masks) -> NDArray[np.float32]:
     """Coverage float32[T, H, W] with an edge that is soft over two pixels and lies half a pixel inside, where no background shines through."""
     blurred = ndimage.gaussian_filter(masks.astype(np.float32), (0, 0.8, 0.8), mode="nearest")

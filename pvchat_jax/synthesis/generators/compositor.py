@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, body_layer, head_layer
+from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, body_layer, hat_layer, head_layer
 from pvchat_jax.synthesis.generators.generator import ClipRequest, MadeClip
+from pvchat_jax.synthesis.segmentation import Boxes
 
 PLACES = ("left", "centre", "right")
 _PLACE_X = (0.25, 0.5, 0.75)  # of the picture's width
 _JITTER = 2 / 128  # of the width, by which nobody stands quite where they should
-_OWN_BODY = 0.35
-_LEAD_BODY = 0.25
+_OWN_BODY = 0.2
+_LEAD_BODY = 0.25  # of those who are not the subject; as their figures are often others, both wear the subject's clothes equally often
+_OTHER_HAT = 0.6  # of those who wear one
+_NEW_HAT = {True: 1.0, False: 0.3}  # of those who wear none, by whether the subject does: then everybody has to
 _BYSTANDER = 0.15
 _FROZEN_HEAD = 0.3
 _BLURRED = 0.2
@@ -37,6 +40,7 @@ class Member(NamedTuple):
       cut: the cut-out.
       lends: whether the body can be lent: not one under long hair.
       own_body: whether the performer may be seen with the body of the same video.
+      head: hats can be exchanged between heads of the same shape; empty where that is unknown. hat: the hat worn, empty for none.
     """
 
     key: str
@@ -45,12 +49,21 @@ class Member(NamedTuple):
     cut: CutOut
     lends: bool = True
     own_body: bool = True
+    head: str = ""
+    hat: str = ""
 
 
 class Plan(NamedTuple):
-    """What a clip is put together from: `place` is one of `PLACES` or empty for somebody who walks, `mirrored_time` plays backwards."""
+    """What a clip is put together from.
+
+    Attributes:
+      hat: whose hat is put on, None where the performer's head stays as it is.
+      place: one of `PLACES`, or empty for somebody who walks.
+      mirrored_time: plays backwards.
+    """
 
     body: Member
+    hat: Member | None
     background: Member
     place: str
     bystander: bool
@@ -100,7 +113,8 @@ class Compositor:
             "scene": plan.background.scene,
             "place": plan.place,
             "bystander": plan.bystander,
-            "own_body": plan.body is performer,
+            "own_body": plan.body.key == performer.key,
+            "hat": (plan.hat or performer).hat,
             "frozen_head": plan.frozen_head,
         }
         return MadeClip(frames, settings)
@@ -110,8 +124,9 @@ class Compositor:
         doubles = [m for m in others if m.lends and m.figure and m.figure == performer.figure and m.key != performer.key]
         own = not doubles or (performer.own_body and rng.random() < _OWN_BODY)
         body = performer if own else _pick(doubles, rng)
-        if not own and self._lead in doubles and rng.random() < _LEAD_BODY:
+        if self._lead in doubles and rng.random() < _LEAD_BODY:
             body = self._lead
+        own = body is performer
         walks = body.cut.walks
         place = "" if walks else PLACES[rng.integers(3)]
         bystander = place in ("left", "right") and rng.random() < 1.5 * _BYSTANDER
@@ -120,7 +135,14 @@ class Compositor:
         if not fitting:
             raise UserError(f"no video of the corpus has a person on the {behind} to stand behind; add such videos to the corpus.")
         background = _pick([member for member in fitting if scene in ("", member.scene)] or fitting, rng)
-        return Plan(body, background, place, bystander, not own and rng.random() < _FROZEN_HEAD, not walks and rng.random() < 0.5)
+        hat = self._hat(performer, rng)
+        return Plan(body, hat, background, place, bystander, not own and rng.random() < _FROZEN_HEAD, not walks and rng.random() < 0.5)
+
+    def _hat(self, performer: Member, rng: np.random.Generator) -> Member | None:
+        """Whose hat is put on, so that hats tell as little about the subject as clothes do."""
+        share = _OTHER_HAT if performer.hat else _NEW_HAT[bool(self._lead.hat)]
+        lenders = [m for m in self._members.values() if m.hat and m.head and m.head == performer.head and m.key != performer.key]
+        return _pick(lenders, rng) if rng.random() < share and lenders else None
 
 
 def place_of(cut: CutOut) -> str:
@@ -136,17 +158,22 @@ def compose(performer: CutOut, plan: Plan, num_frames: int, rng: np.random.Gener
     body_cut, own = plan.body.cut, plan.body.cut is performer
     moments = _moments(len(body_cut.frames), num_frames, rng, plan.mirrored_time)
     frames = _scenery(plan.background.cut, num_frames, rng, keep_person=plan.bystander)
-    width = frames.shape[2]
-    shift_x, shift_y = _shift(body_cut, plan.place, width, rng)
+    shift_x, shift_y = _shift(body_cut, plan.place, frames.shape[2], rng)
     _paint(frames, body_layer(body_cut, moments, with_head=own), np.full(num_frames, shift_x), np.full(num_frames, shift_y))
+    boxes = body_cut.boxes[moments] + np.tile([shift_x, shift_y], 2)
     if not own:
         heads = _head_moments(performer, num_frames, rng, plan)
-        over = body_cut.boxes[moments]
-        under = performer.boxes[heads]
-        across = np.round((over[:, 0] + over[:, 2] - under[:, 0] - under[:, 2]) / 2).astype(int) + shift_x
-        down = np.round(over[:, 3] - under[:, 3]).astype(int) + shift_y
-        _paint(frames, head_layer(performer, heads), across, down)
+        _paint(frames, head_layer(performer, heads), *_way(performer.boxes[heads], boxes))
+    if plan.hat is not None:
+        hats = np.repeat(rng.choice(plan.hat.cut.clear), num_frames)
+        _paint(frames, hat_layer(plan.hat.cut, hats), *_way(plan.hat.cut.boxes[hats], boxes))
     return _expose(frames, rng)
+
+
+def _way(under: Boxes, over: Boxes) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """By how many pixels heads move, right and down, so that their chins come to where those of others are."""
+    across = np.round((over[:, 0] + over[:, 2] - under[:, 0] - under[:, 2]) / 2).astype(int)
+    return across, np.round(over[:, 3] - under[:, 3]).astype(int)
 
 
 def _pick(members: Sequence[Member], rng: np.random.Generator) -> Member:

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.synthesis.generators.generator import Performer
-from pvchat_jax.synthesis.segmentation import SHOULDERS, Boxes, Masks, follow_head, head_masks, person_masks, soft_alpha
+from pvchat_jax.synthesis.segmentation import SHOULDERS, Boxes, Masks, follow_head, hat_masks, head_masks, person_masks, soft_alpha
 
 _CHANGED = 45  # difference of a channel from what a head's pixel usually shows
 _SPARE = 0.08  # of a head's pixels may be changed more than in the best frame, such as by a nod
@@ -78,6 +78,11 @@ def cut_out_frames(frames: NDArray[np.uint8], boxes: Boxes, shoulders: float = S
     heads = head_masks(frames, person, boxes, shoulders)
     heads &= ndimage.binary_dilation(usual_head(heads, boxes), np.ones((1, 3, 3)))
     return CutOut(frames, person, heads, boxes, clear_frames(frames, heads, boxes))
+
+
+def hat_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
+    """The hat of somebody who wears one in the frames `taken`."""
+    return _completed(cut.frames[taken], hat_masks(cut.frames[taken], cut.head[taken], cut.boxes[taken]), cut.head_x[taken])
 
 
 def usual_head(heads: Masks, boxes: Boxes) -> Masks:

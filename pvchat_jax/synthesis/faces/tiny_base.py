@@ -153,8 +153,7 @@ def _clips_of(num_frames: int, per_clip: int) -> list[np.ndarray]:
 
 def _people_of(outputs: Mapping[str, np.ndarray], moments: Sequence[np.ndarray], num_frames: int) -> list[Seen]:
     """The people in a video from the readers' outputs on its clips."""
-    clips, tokens = outputs["occupied"].shape[:2]
-    per_frame = tokens // len(moments[0])
+    per_frame = outputs["occupied"].shape[1] // len(moments[0])
     grid = round(per_frame**0.5)
     occupied = np.asarray(jax.nn.softmax(outputs["occupied"], axis=-1))[..., 1]
     centres = (np.arange(grid) + 0.5) / grid

@@ -154,7 +154,7 @@ def hat_masks(frames: NDArray[np.uint8], heads: Masks, boxes: Boxes) -> Masks:
 
 
 def soft_alpha(masks: Masks) -> NDArray[np.float32]:
-    """Coverage float32[T, H, W] with an edge that is soft over two pixels and lies half a pixel inside, where no background shines through."""
+    """Coverage float32[T, H, W] with an edge soft over two pixels that lies half a pixel inside, where no background shines through."""
     blurred = ndimage.gaussian_filter(masks.astype(np.float32), (0, 0.8, 0.8), mode="nearest")
     return np.clip(1.6 * blurred - 0.6, 0.0, 1.0)
 

@@ -62,19 +62,9 @@ def test_the_subjects_head_on_another_figure_is_somebody_else(people: list[CutPe
 
 
 def test_clips_are_written_with_questions_that_their_sources_answer(people: list[CutPerson], tmp_path: Path) -> None:
-    made = [
-        composite_clips(
-            tmp_path / folder,
-            people[0],
-            people[1:],
-            name="<Ann>",
-            numbers={"train": 20},
-            num_frames=4,
-            seed=1,
-            progress=lambda done, total: None,
-        )["train"]
-        for folder in ("first", "second")
-    ]
+    settings = {"name": "<Ann>", "numbers": {"train": 20}, "num_frames": 4, "seed": 1}
+    folders = (tmp_path / "first", tmp_path / "second")
+    made = [composite_clips(folder, people[0], people[1:], progress=lambda done, total: None, **settings)["train"] for folder in folders]
     first, second = (load_records(path, "<Ann>") for path in made)
     assert [record.sha256 for record in first] == [record.sha256 for record in second]
     assert collections.Counter(record.role for record in first) == {"positive": 10, "hard_negative": 8, "easy_negative": 2}

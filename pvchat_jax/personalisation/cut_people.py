@@ -117,7 +117,8 @@ def _person(key: str, seen: Seen, cut: CutOut) -> CutPerson:
     read = {name: seen.most_probable(name) for name in PERSON_CLASSES}
     figure = "/".join(read[name] for name in _FIGURE)
     hat = "" if read["hat"] == "none" else read["hat"]
-    member = Member(key, figure, seen.scene, cut, lends=read["hair_style"] != _HIDES_BODY, head=read["face"], hat=hat)
+    hair = "/".join(read[name] for name in ("face", "hair_style", "hair_colour"))
+    member = Member(key, figure, seen.scene, cut, lends=read["hair_style"] != _HIDES_BODY, head=read["face"], hat=hat, hair=hair)
     outfit = Outfit(colour=read["top_colour"], garment=read["garment"], hat=read["hat"])
     return CutPerson(member, seen.embedding, outfit, read["action"])
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, body_layer, hat_layer, head_layer
+from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, body_layer, hair_layer, hat_layer, head_layer
 from pvchat_jax.synthesis.generators.generator import ClipRequest, MadeClip
 from pvchat_jax.synthesis.segmentation import Boxes
 
@@ -22,8 +22,8 @@ _PLACE_X = (0.25, 0.5, 0.75)  # of the picture's width
 _JITTER = 2 / 128  # of the width, by which nobody stands quite where they should
 _OWN_BODY = 0.2
 _LEAD_BODY = 0.25  # of those who are not the subject; as their figures are often others, both wear the subject's clothes equally often
-_OTHER_HAT = 0.6  # of those who wear one
-_NEW_HAT = {True: 1.0, False: 0.3}  # of those who wear none, by whether the subject does: then everybody has to
+_HAT = {True: 0.5, False: 0.4}  # of the subject and of the others, some of whom cannot take theirs off
+_OTHER_HAT = 0.6  # of those who wear one and go on doing so
 _BYSTANDER = 0.15
 _FROZEN_HEAD = 0.3
 _BLURRED = 0.2
@@ -41,6 +41,7 @@ class Member(NamedTuple):
       lends: whether the body can be lent: not one under long hair.
       own_body: whether the performer may be seen with the body of the same video.
       head: hats can be exchanged between heads of the same shape; empty where that is unknown. hat: the hat worn, empty for none.
+      hair: hair that a hat hides can be had from a head of the same shape and hair; empty where that is unknown.
     """
 
     key: str
@@ -51,24 +52,26 @@ class Member(NamedTuple):
     own_body: bool = True
     head: str = ""
     hat: str = ""
+    hair: str = ""
 
 
 class Plan(NamedTuple):
     """What a clip is put together from.
 
     Attributes:
-      hat: whose hat is put on, None where the performer's head stays as it is.
+      crown: whose hat is put on, or whose hair is shown instead of a hat; None where the performer's head stays as it is.
       place: one of `PLACES`, or empty for somebody who walks.
-      mirrored_time: plays backwards.
+      mirrored_time: plays backwards. hatted: whether the performer wears a hat, which has to go under another.
     """
 
     body: Member
-    hat: Member | None
+    crown: Member | None
     background: Member
     place: str
     bystander: bool
     frozen_head: bool
     mirrored_time: bool
+    hatted: bool
 
 
 class Compositor:
@@ -114,7 +117,7 @@ class Compositor:
             "place": plan.place,
             "bystander": plan.bystander,
             "own_body": plan.body.key == performer.key,
-            "hat": (plan.hat or performer).hat,
+            "hat": (plan.crown or performer).hat,
             "frozen_head": plan.frozen_head,
         }
         return MadeClip(frames, settings)
@@ -135,14 +138,33 @@ class Compositor:
         if not fitting:
             raise UserError(f"no video of the corpus has a person on the {behind} to stand behind; add such videos to the corpus.")
         background = _pick([member for member in fitting if scene in ("", member.scene)] or fitting, rng)
-        hat = self._hat(performer, rng)
-        return Plan(body, hat, background, place, bystander, not own and rng.random() < _FROZEN_HEAD, not walks and rng.random() < 0.5)
+        crown = self._crown(performer, rng)
+        return Plan(
+            body,
+            crown,
+            background,
+            place,
+            bystander,
+            not own and rng.random() < _FROZEN_HEAD,
+            not walks and rng.random() < 0.5,
+            bool(performer.hat),
+        )
 
-    def _hat(self, performer: Member, rng: np.random.Generator) -> Member | None:
-        """Whose hat is put on, so that hats tell as little about the subject as clothes do."""
-        share = _OTHER_HAT if performer.hat else _NEW_HAT[bool(self._lead.hat)]
-        lenders = [m for m in self._members.values() if m.hat and m.head and m.head == performer.head and m.key != performer.key]
-        return _pick(lenders, rng) if rng.random() < share and lenders else None
+    def _crown(self, performer: Member, rng: np.random.Generator) -> Member | None:
+        """Whose hat is put on or whose hair is shown, so that hats tell as little about who it is as clothes do."""
+        hats, hair = self._lenders(performer)
+        must = self._lead.hat and not self._lenders(self._lead)[1]  # if the subject never bares the head, nobody may
+        wears = bool(must) or rng.random() < _HAT[performer.key == self._lead.key]
+        if not performer.hat:
+            return _pick(hats, rng) if wears and hats else None
+        if not wears and hair:
+            return _pick(hair, rng)
+        return _pick(hats, rng) if hats and rng.random() < _OTHER_HAT else None
+
+    def _lenders(self, performer: Member) -> tuple[list[Member], list[Member]]:
+        """Those whose hat fits, and those bareheaded with the same hair."""
+        others = [m for m in self._members.values() if m.head and m.head == performer.head and m.key != performer.key]
+        return [m for m in others if m.hat], [m for m in others if not m.hat and m.hair == performer.hair]
 
 
 def place_of(cut: CutOut) -> str:
@@ -159,14 +181,17 @@ def compose(performer: CutOut, plan: Plan, num_frames: int, rng: np.random.Gener
     moments = _moments(len(body_cut.frames), num_frames, rng, plan.mirrored_time)
     frames = _scenery(plan.background.cut, num_frames, rng, keep_person=plan.bystander)
     shift_x, shift_y = _shift(body_cut, plan.place, frames.shape[2], rng)
-    _paint(frames, body_layer(body_cut, moments, with_head=own), np.full(num_frames, shift_x), np.full(num_frames, shift_y))
+    whole = own and plan.crown is None
+    _paint(frames, body_layer(body_cut, moments, with_head=whole), np.full(num_frames, shift_x), np.full(num_frames, shift_y))
     boxes = body_cut.boxes[moments] + np.tile([shift_x, shift_y], 2)
-    if not own:
-        heads = _head_moments(performer, num_frames, rng, plan)
-        _paint(frames, head_layer(performer, heads), *_way(performer.boxes[heads], boxes))
-    if plan.hat is not None:
-        hats = np.repeat(rng.choice(plan.hat.cut.clear), num_frames)
-        _paint(frames, hat_layer(plan.hat.cut, hats), *_way(plan.hat.cut.boxes[hats], boxes))
+    heads = moments if own else _head_moments(performer, num_frames, rng, plan)
+    layers = [] if whole else [(head_layer(performer, heads, with_hat=plan.crown is None or not plan.hatted), performer, heads)]
+    if plan.crown is not None:
+        taken = np.repeat(rng.choice(plan.crown.cut.clear), num_frames)
+        crown = hat_layer if plan.crown.hat else hair_layer
+        layers.insert(len(layers) if plan.crown.hat else 0, (crown(plan.crown.cut, taken), plan.crown.cut, taken))  # hair is under the face
+    for layer, cut, taken in layers:
+        _paint(frames, layer, *_way(cut.boxes[taken], boxes))
     return _expose(frames, rng)
 
 

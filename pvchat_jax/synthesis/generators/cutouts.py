@@ -114,9 +114,21 @@ def body_layer(cut: CutOut, taken: NDArray[np.integer], *, with_head: bool) -> L
     return _completed(cut.frames[taken], masks, cut.body_x[taken])
 
 
-def head_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
-    """Head, hair, hat and neck in the frames `taken`."""
-    return _completed(cut.frames[taken], cut.head[taken], cut.head_x[taken])
+def head_layer(cut: CutOut, taken: NDArray[np.integer], *, with_hat: bool = True) -> Layer:
+    """Head, hair, hat and neck in the frames `taken`, or the same without the hat that the head wears."""
+    masks = cut.head[taken]
+    if not with_hat:
+        hats = hat_masks(cut.frames[taken], masks, cut.boxes[taken])
+        masks = masks & ~ndimage.binary_dilation(hats, np.ones((1, 3, 3)))
+    return _completed(cut.frames[taken], masks, cut.head_x[taken])
+
+
+def hair_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
+    """The upper half of a head without a hat in the frames `taken`."""
+    boxes = cut.boxes[taken]
+    brow = boxes[:, 1] + 0.35 * (boxes[:, 3] - boxes[:, 1])
+    masks = cut.head[taken] & (np.arange(cut.frames.shape[1])[None, :, None] < brow[:, None, None])
+    return _completed(cut.frames[taken], masks, cut.head_x[taken])
 
 
 def clear_frames(frames: NDArray[np.uint8], heads: Masks, boxes: Boxes) -> NDArray[np.integer]:

@@ -73,7 +73,11 @@ def run_quickstart(out: Path, seed: int, plan: Plan, console: Console) -> None:
 
     begun = time.monotonic()
     config = dataclasses.replace(
-        plan.personalise, seed=seed, video=str(out / "world" / "videos" / "reference.mp4"), output_dir=str(out / "wilson")
+        plan.personalise,
+        seed=seed,
+        video=str(out / "world" / "videos" / "reference.mp4"),
+        corpus=str(out / "corpus"),
+        output_dir=str(out / "wilson"),
     )
     parts: dict[str, tuple[str, Callable[[], object]]] = {
         "world": (f"draw the one video of {SUBJECT} and {plan.test_videos} test videos", lambda: _draw(out, seed, plan, console)),
@@ -113,6 +117,10 @@ def _draw(out: Path, seed: int, plan: Plan, console: Console) -> None:
     from pvchat_jax.world.progress import build_with_bar
 
     build_with_bar(console, "drawing videos", out / "world", subject=SUBJECT, num_test=plan.test_videos, seed=seed)
+    if plan.personalise.clip_source == "composited":
+        from pvchat_jax.world.corpus import CORPUS_SEED_OFFSET, build_corpus
+
+        build_corpus(out / "corpus", seed=CORPUS_SEED_OFFSET + seed, subjects=(seed,))
 
 
 def _personalise(config: PersonaliseConfig, console: Console) -> None:

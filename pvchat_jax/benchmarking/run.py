@@ -28,10 +28,9 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.personalisation.run import personalise
 from pvchat_jax.world.build import WorldPaths, build_world
-from pvchat_jax.world.corpus import build_corpus
+from pvchat_jax.world.corpus import CORPUS_SEED_OFFSET, build_corpus
 from pvchat_jax.world.plan import subject_of
 
-CORPUS_SEED_OFFSET = 2_000_000  # a corpus shares no seed with worlds and clips
 RESULT_FILE, WRONG_PERSON_FILE, SCORES_FILE, SETTINGS_FILE = "result.json", "wrong_person.json", "scores.json", "benchmark.json"
 
 

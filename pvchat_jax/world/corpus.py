@@ -19,6 +19,7 @@ from pvchat_jax.world.people import IDENTITY_VALUES, Identity, people_group
 from pvchat_jax.world.plan import VideoPlan, plan_base_video, subject_identity
 from pvchat_jax.world.staging import NUM_FRAMES
 
+CORPUS_SEED_OFFSET = 2_000_000  # a corpus shares no seed with worlds and clips
 SPLIT = "corpus"
 SETTINGS_FILE = "corpus.json"
 

@@ -28,7 +28,7 @@ from pvchat_jax.world.staging import HEAD_RADII
 
 _APART = 0.25  # of the picture's width; heads of one person are seen nearer to each other by all tokens
 _MIN_TOKENS = 3  # of a person in a frame
-_CLIPS_AT_A_TIME = 16
+_CLIPS_AT_A_TIME = 8
 
 
 class Seen(NamedTuple):

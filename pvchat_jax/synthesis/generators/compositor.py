@@ -140,14 +140,14 @@ class Compositor:
         background = _pick([member for member in fitting if scene in ("", member.scene)] or fitting, rng)
         crown = self._crown(performer, rng)
         return Plan(
-            body,
-            crown,
-            background,
-            place,
-            bystander,
-            not own and rng.random() < _FROZEN_HEAD,
-            not walks and rng.random() < 0.5,
-            bool(performer.hat),
+            body=body,
+            crown=crown,
+            background=background,
+            place=place,
+            bystander=bystander,
+            frozen_head=not own and rng.random() < _FROZEN_HEAD,
+            mirrored_time=not walks and rng.random() < 0.5,
+            hatted=bool(performer.hat),
         )
 
     def _crown(self, performer: Member, rng: np.random.Generator) -> Member | None:

@@ -28,7 +28,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.personalisation.run import personalise
 from pvchat_jax.world.build import WorldPaths, build_world
-from pvchat_jax.world.corpus import CORPUS_SEED_OFFSET, build_corpus
+from pvchat_jax.world.corpus import build_corpus_around
 from pvchat_jax.world.plan import subject_of
 
 RESULT_FILE, WRONG_PERSON_FILE, SCORES_FILE, SETTINGS_FILE = "result.json", "wrong_person.json", "scores.json", "benchmark.json"
@@ -102,7 +102,7 @@ def draw_corpus(config: BenchmarkConfig, subject: int) -> str:
     if config.personalise.clip_source == "rendered":
         return ""
     folder = _world(config, subject).with_name("corpus")
-    build_corpus(folder, seed=CORPUS_SEED_OFFSET + subject, subjects=(subject,))
+    build_corpus_around(folder, subject)
     return str(folder)
 
 

@@ -19,7 +19,7 @@ from pvchat_jax.world.people import IDENTITY_VALUES, Identity, people_group
 from pvchat_jax.world.plan import VideoPlan, plan_base_video, subject_identity
 from pvchat_jax.world.staging import NUM_FRAMES
 
-CORPUS_SEED_OFFSET = 2_000_000  # a corpus shares no seed with worlds and clips
+_SEED_OFFSET = 2_000_000  # a corpus shares no seed with worlds and clips
 SPLIT = "corpus"
 SETTINGS_FILE = "corpus.json"
 
@@ -73,3 +73,8 @@ def build_corpus(
         raise UserError(f"{out_dir} holds the corpus {found}, not {settings}; choose another folder, or delete that one.")
     write_atomically(path, json.dumps(settings) + "\n")
     return render_videos(out_dir, plan_corpus(seed, subjects, num_second, num_others), NUM_FRAMES, progress=progress)
+
+
+def build_corpus_around(out_dir: Path, subject: int) -> None:
+    """Draws a corpus with people who look like the subject of the world of this seed."""
+    build_corpus(out_dir, seed=_SEED_OFFSET + subject, subjects=(subject,))

@@ -82,8 +82,7 @@ def run_quickstart(out: Path, seed: int, plan: Plan, console: Console) -> None:
     settings = {"seed": seed} | {name: title for name, (title, _) in parts.items()}
     finished = _read_progress(out, settings)
     say(f"In {out}/, in {plan.minutes} on two processor cores:")
-    for number, (title, _) in enumerate(parts.values(), start=1):
-        say(f"  {number}. {title}")
+    say("\n".join(f"  {number}. {title}" for number, (title, _) in enumerate(parts.values(), start=1)))
     for number, (name, (title, work)) in enumerate(parts.items(), start=1):
         if name in finished and (out / name).is_dir():
             say(f"{number}. {title}: done before")

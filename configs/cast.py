@@ -2,7 +2,7 @@
 
     python -m pvchat_jax.benchmark --config=configs/cast.py:tiny
 
-Preset: `tiny`, five subjects with three seeds each.
+Presets, both of five subjects with three seeds each: `tiny`, and `one_shot`, which learns from the pixels of the one video.
 """
 
 from configs import personalise
@@ -12,8 +12,12 @@ from pvchat_jax.config.flags import choose_preset
 
 def get_config(preset: str = "tiny") -> BenchmarkConfig:
     """The configuration of `preset`; raises `UserError` for an unknown one."""
-    return choose_preset(preset, {"tiny": tiny})
+    return choose_preset(preset, {"tiny": tiny, "one_shot": one_shot})
 
 
 def tiny() -> BenchmarkConfig:
     return BenchmarkConfig(personalise=personalise.tiny())
+
+
+def one_shot() -> BenchmarkConfig:
+    return BenchmarkConfig(output_dir="runs/one_shot", personalise=personalise.one_shot())

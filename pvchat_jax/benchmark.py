@@ -42,7 +42,7 @@ def run(config: BenchmarkConfig) -> None:
     values = json.loads(path.read_text(encoding="utf-8"))
     title = f"{values['num_runs']} runs, in percent, mean ± standard deviation"
     print_table(console, title, ["system", *heads()], system_rows(values))
-    shown = (PERSONALIZED, BASE, QUESTION_ONLY)
+    shown = [system for system in (PERSONALIZED, BASE, QUESTION_ONLY) if system in values["scores"]]  # the others are baselines
     print_table(console, "right about presence, by who is there", ["in the video", *shown], person_rows(values, shown))
     console.print(f"from video to model: {values['seconds']:.0f} s on average; everything is in {path}", markup=False, highlight=False)
 

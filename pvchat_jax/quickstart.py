@@ -72,9 +72,8 @@ def run_quickstart(out: Path, seed: int, plan: Plan, console: Console) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     begun = time.monotonic()
-    config = dataclasses.replace(
-        plan.personalise, seed=seed, video=str(out / "world" / "videos" / "reference.mp4"), output_dir=str(out / "wilson")
-    )
+    paths = {"video": out / "world" / "videos" / "reference.mp4", "corpus": out / "corpus", "output_dir": out / "wilson"}
+    config = dataclasses.replace(plan.personalise, seed=seed, **{name: str(path) for name, path in paths.items()})
     parts: dict[str, tuple[str, Callable[[], object]]] = {
         "world": (f"draw the one video of {SUBJECT} and {plan.test_videos} test videos", lambda: _draw(out, seed, plan, console)),
         "wilson": (f"learn {SUBJECT} from the one video", lambda: _personalise(config, console)),
@@ -83,8 +82,7 @@ def run_quickstart(out: Path, seed: int, plan: Plan, console: Console) -> None:
     settings = {"seed": seed} | {name: title for name, (title, _) in parts.items()}
     finished = _read_progress(out, settings)
     say(f"In {out}/, in {plan.minutes} on two processor cores:")
-    for number, (title, _) in enumerate(parts.values(), start=1):
-        say(f"  {number}. {title}")
+    say("\n".join(f"  {number}. {title}" for number, (title, _) in enumerate(parts.values(), start=1)))
     for number, (name, (title, work)) in enumerate(parts.items(), start=1):
         if name in finished and (out / name).is_dir():
             say(f"{number}. {title}: done before")
@@ -110,9 +108,12 @@ def _read_progress(out: Path, settings: dict[str, object]) -> list[str]:
 
 
 def _draw(out: Path, seed: int, plan: Plan, console: Console) -> None:
+    from pvchat_jax.world.corpus import build_corpus_around
     from pvchat_jax.world.progress import build_with_bar
 
     build_with_bar(console, "drawing videos", out / "world", subject=SUBJECT, num_test=plan.test_videos, seed=seed)
+    if plan.personalise.clip_source == "composited":
+        build_corpus_around(out / "corpus", seed)
 
 
 def _personalise(config: PersonaliseConfig, console: Console) -> None:

@@ -28,6 +28,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.personalisation.run import personalise
 from pvchat_jax.world.build import WorldPaths, build_world
+from pvchat_jax.world.corpus import build_corpus_around
 from pvchat_jax.world.plan import subject_of
 
 RESULT_FILE, WRONG_PERSON_FILE, SCORES_FILE, SETTINGS_FILE = "result.json", "wrong_person.json", "scores.json", "benchmark.json"
@@ -96,6 +97,15 @@ def draw_test(config: BenchmarkConfig, subject: int) -> WorldPaths:
     return build_world(_world(config, subject), subject=config.personalise.subject, num_test=config.num_test, seed=subject)
 
 
+def draw_corpus(config: BenchmarkConfig, subject: int) -> str:
+    """The folder with single videos of other people, among them some who look like the subject; empty where clips are rendered."""
+    if config.personalise.clip_source == "rendered":
+        return ""
+    folder = _world(config, subject).with_name("corpus")
+    build_corpus_around(folder, subject)
+    return str(folder)
+
+
 def member_config(config: BenchmarkConfig, member: Member) -> PersonaliseConfig:
     """How a member is personalised; seeds of clips differ between subjects."""
     return dataclasses.replace(
@@ -104,6 +114,7 @@ def member_config(config: BenchmarkConfig, member: Member) -> PersonaliseConfig:
         output_dir=str(_folder(Path(config.output_dir), member)),
         shared_dir=str(_folder(Path(config.shared_dir), member)) if config.shared_dir else "",
         seed=1000 * member.subject + member.seed,
+        corpus=draw_corpus(config, member.subject),
     )
 
 

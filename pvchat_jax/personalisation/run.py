@@ -8,19 +8,23 @@ from typing import NamedTuple
 
 import jax
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pvchat_jax.config.personalise_schema import CLIP_SETS, PersonaliseConfig
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.data.records import Record, load_records, write_records
+from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.generation import answer_records
 from pvchat_jax.evaluation.selection import choose_records
 from pvchat_jax.evaluation.threshold import choose_threshold, read_threshold, write_threshold
+from pvchat_jax.personalisation.composited_clips import composite_clips
+from pvchat_jax.personalisation.cut_people import CutPerson, cut_corpus, cut_subject
 from pvchat_jax.personalisation.looks import Looks, read_looks, write_looks
 from pvchat_jax.sharding import make_mesh
+from pvchat_jax.synthesis.faces.tiny_base import TinyBaseReader
 from pvchat_jax.training.initialise import load_run
 from pvchat_jax.training.run import train_run
 from pvchat_jax.training.weights import weights_directory
-from pvchat_jax.world.build import WorldPaths
 from pvchat_jax.world.people import Identity, people_group
 from pvchat_jax.world.progress import build_with_bar
 from pvchat_jax.world.staging import NUM_FRAMES
@@ -49,7 +53,11 @@ def personalise(config: PersonaliseConfig, console: Console) -> Personalised:
     timed = _Stopwatch(seconds)
     looks = timed("reading", lambda: read_looks(Path(config.video), weights_directory(config.weights), config.stage2))
     write_looks(out / LOOKS_FILE, looks)
-    clips = timed("drawing", lambda: _draw_clips(config, looks, console))
+    if config.clip_source == "composited":
+        people = timed("cutting out the corpus", lambda: _cut_corpus(config, console))
+        clips = timed("compositing", lambda: _composite(config, people, console))
+    else:
+        clips = timed("drawing", lambda: _draw_clips(config, looks, console))
     records = out / "train.jsonl"
     write_records(records, choose_clips(load_records(clips.train, config.subject), config))
     for stage in training_stages(config, records):
@@ -71,10 +79,17 @@ class _Stopwatch:
         return result
 
 
-def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> WorldPaths:
+class ClipPaths(NamedTuple):
+    """Records of the clips."""
+
+    train: Path
+    calibration: Path
+
+
+def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> ClipPaths:
     """Clips with the frames that the model looks at and no more: drawing the others would take most of the time."""
     looked_at = config.stage2.data.num_frames
-    return build_with_bar(
+    paths = build_with_bar(
         console,
         "drawing clips",
         Path(config.shared_dir or config.output_dir) / "clips",
@@ -85,6 +100,45 @@ def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> Wo
         believed=looks.subject,
         num_frames=looked_at if NUM_FRAMES % looked_at == 0 else NUM_FRAMES,
     )
+    return ClipPaths(paths.train, paths.calibration)
+
+
+def _cut_corpus(config: PersonaliseConfig, console: Console) -> list[CutPerson]:
+    """The people of the corpus, who are cut out once and then found beside the videos."""
+    if not config.corpus:
+        raise UserError("composited clips need other people; name a folder with one video of each with --config.corpus=FOLDER.")
+    with _bars(console) as bars:
+        return cut_corpus(Path(config.corpus), TinyBaseReader(config.weights, config.stage2), _shown_as(bars, "cutting out the corpus"))
+
+
+def _composite(config: PersonaliseConfig, corpus: Sequence[CutPerson], console: Console) -> ClipPaths:
+    """Clips of people who were cut out of the one video and of the corpus's; finished ones are kept."""
+    folder = Path(config.shared_dir or config.output_dir) / "clips"
+    paths = ClipPaths(folder / "train.jsonl", folder / "calibration.jsonl")
+    if all(path.is_file() for path in paths):  # written last
+        return paths
+    with _bars(console) as bars:
+        composite_clips(
+            folder,
+            cut_subject(Path(config.video), TinyBaseReader(config.weights, config.stage2)),
+            corpus,
+            name=config.subject,
+            numbers={"train": config.num_clips, "calibration": config.num_calibration},
+            num_frames=config.stage2.data.num_frames,
+            seed=CLIPS_SEED_OFFSET + config.seed,
+            progress=_shown_as(bars, "compositing clips"),
+        )
+    return paths
+
+
+def _bars(console: Console) -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
+
+
+def _shown_as(bars: Progress, title: str) -> Callable[[int, int], None]:
+    """A function of (done, total) that moves a bar."""
+    task = bars.add_task(title, total=None)
+    return lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def choose_clips(clips: Sequence[Record], config: PersonaliseConfig) -> list[Record]:
@@ -100,7 +154,8 @@ def _needed_level(clip: Record) -> int:
     """The first of `CLIP_SETS` that has the clip."""
     if clip.role != "hard_negative":
         return {"easy_negative": 1, "positive": 2}[clip.role]
-    return 4 if people_group(Identity(**clip.truth["identity"])) == "test" else 3
+    invented = clip.origin == "rendered"  # nobody of the tests is in a corpus
+    return 4 if invented and people_group(Identity(**clip.truth["identity"])) == "test" else 3
 
 
 def _one_video(clips: Sequence[Record], config: PersonaliseConfig) -> Record:

@@ -89,6 +89,24 @@ def build_world(
     _claim(out_dir, seed, believed, num_frames)
     plans = [] if believed else [reference_video(seed)]
     plans += [plan_video(seed, split, index, believed) for split, number in numbers.items() for index in range(number)]
+    digests = _render_missing(out_dir, plans, num_frames, progress, workers)
+    paths = WorldPaths(*(out_dir / f"{split}.jsonl" for split in (REFERENCE, *SPLITS)))
+    for split, path in zip((REFERENCE, *SPLITS), paths, strict=True):
+        if records := [_record(plan, num_frames, subject, digests[_video_name(plan)]) for plan in plans if plan.split == split]:
+            write_records(path, records)
+    return paths
+
+
+def render_videos(out_dir: Path, plans: list[VideoPlan], num_frames: int, progress: Progress | None = None) -> list[Path]:
+    """Renders the videos of `plans` that are not there yet and returns the paths of all, in order; `out_dir` has `VIDEOS_FOLDER`."""
+    _render_missing(out_dir, plans, num_frames, progress, None)
+    return [out_dir / _video_name(plan) for plan in plans]
+
+
+def _render_missing(
+    out_dir: Path, plans: list[VideoPlan], num_frames: int, progress: Progress | None, workers: int | None
+) -> dict[str, str]:
+    """Renders the videos that are missing or damaged and returns the digests of all by name."""
     digests = _finished_digests(out_dir)
     pending = [plan for plan in plans if _video_name(plan) not in digests]
     report = progress or (lambda done, total: None)
@@ -100,11 +118,7 @@ def build_world(
             ledger.flush()
             report(len(plans) - len(pending) + number, len(plans))
     _write_digests(out_dir, digests)
-    paths = WorldPaths(*(out_dir / f"{split}.jsonl" for split in (REFERENCE, *SPLITS)))
-    for split, path in zip((REFERENCE, *SPLITS), paths, strict=True):
-        if records := [_record(plan, num_frames, subject, digests[_video_name(plan)]) for plan in plans if plan.split == split]:
-            write_records(path, records)
-    return paths
+    return digests
 
 
 def _check_arguments(subject: str, numbers: Mapping[str, int], seed: int, num_frames: int) -> None:

@@ -70,7 +70,7 @@ class PipelineGenerator(abc.ABC):
         self._stop = stop
         settings = {
             **dataclasses.asdict(sampling),
-            "dtype": str(self.pipeline.dtype),
+            "dtype": str(self._denoiser().dtype),
             "tile_vae": placement.tile_vae,
             **self._own_settings(),
         }
@@ -98,6 +98,11 @@ class PipelineGenerator(abc.ABC):
     @abc.abstractmethod
     def _multiples(self) -> tuple[int, int]:
         """`frame_multiple` and `side_multiple` of the loaded pipeline."""
+
+    def _denoiser(self) -> Any:
+        """The model that computes the most."""
+        parts = self.pipeline.components
+        return parts["transformer"] if "transformer" in parts else parts["unet"]
 
     def _own_settings(self) -> dict[str, object]:
         """Settings of the subclass, as JSON values."""

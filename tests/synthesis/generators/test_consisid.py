@@ -100,3 +100,12 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match="no safetensors file"):
         read_identity(tmp_path / "a.safetensors")
+
+
+@pytest.mark.slow
+def test_features_are_given_in_the_dtype_of_the_model(tmp_path: Path, identities: Path) -> None:
+    tiny_pipelines.consisid().save_pretrained(tmp_path)
+    sampling = Sampling(steps=2, guidance=6.0, text_tokens=16)
+    generator = ConsisID(tmp_path, sampling, Placement(dtype="bfloat16"), lambda: False, identities=identities)
+    (made,) = generator.make([request(SOMEBODY)])
+    assert made.frames.shape == (9, 32, 32, 3) and generator.pipeline.vae.dtype == torch.bfloat16

@@ -1,11 +1,14 @@
 import json
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import OfflineModeIsEnabled
 
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.generators.choose import DIFFUSERS_GENERATORS, choose_generator
@@ -29,12 +32,17 @@ def folder(stored: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    attempts: list[Any] = []
+
     def refuse(*arguments: Any) -> None:
-        raise AssertionError(f"the network is used: {arguments[1:]}")
+        attempts.append(arguments[1:])
+        raise OSError("there is no network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not attempts
 
 
 def load(directory: Path, **placement: Any) -> Any:
@@ -61,6 +69,12 @@ def test_a_name_that_is_no_folder_is_not_looked_up_anywhere(tmp_path: Path, monk
     for missing in (Path("Wan-AI/Wan2.1-VACE-1.3B-diffusers"), tmp_path / "absent"):
         with pytest.raises(UserError, match="is no folder"):
             load(missing)
+
+
+def test_nothing_can_be_downloaded_once_a_pipeline_was_loaded(stored: Path) -> None:
+    load(stored)
+    with pytest.raises(OfflineModeIsEnabled):
+        hf_hub_download("Wan-AI/Wan2.1-VACE-1.3B-diffusers", "model_index.json", force_download=True)
 
 
 def spoil_index(folder: Path) -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,19 @@ def test_a_length_that_the_pipeline_changes_by_itself_is_noticed(
     assert isinstance(failed, UserError) and "(1, 9, 32, 32, 3) instead of (1, 8, 32, 32, 3)" in str(failed)
 
 
+def test_after_a_failure_the_gpu_is_freed_and_its_lack_of_memory_is_explained(
+    reference_to_video: WanReferenceToVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*arguments: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 40 GiB")
+
+    freed: list[bool] = []
+    monkeypatch.setattr(reference_to_video, "_arguments", run_out)
+    monkeypatch.setattr(reference_to_video.pipeline, "maybe_free_model_hooks", lambda: freed.append(True))
+    (failed,) = reference_to_video.make([request()])
+    assert isinstance(failed, UserError) and "set offload to model" in str(failed) and freed
+
+
 def test_pixels_that_are_no_numbers_are_refused(reference_to_video: WanReferenceToVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference_to_video, "_videos", lambda output, num_frames: np.asarray(output.frames) * np.nan)
     (failed,) = reference_to_video.make([request()])
@@ -159,6 +173,14 @@ def test_a_generator_is_named_after_its_model_and_settings(animate_directory: Pa
     (animate_directory / "drivers" / "new").mkdir()
     with pytest.raises(UserError, match=r"pose\.mp4 is missing"):
         WanAnimate(animate_directory, more_steps, Placement(), never, segment_frames=9)
+
+
+@pytest.mark.slow
+def test_models_in_bfloat16_get_along_with_a_vae_in_float32(tmp_path: Path) -> None:
+    tiny_pipelines.wan_vace().save_pretrained(tmp_path)
+    generator = WanReferenceToVideo(tmp_path, SAMPLING, Placement(dtype="bfloat16", tile_vae=True), never)
+    (made,) = generator.make([request()])
+    assert made.frames.shape == (9, 32, 32, 3) and made.settings["dtype"] == "torch.bfloat16"
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ LAUNCH = ROOT / "launch"
 SCRIPTS = sorted(path.name for path in LAUNCH.glob("*.sh"))
 SUBJECT = """--config.data.subject=<Wil"son> {name} & $HOME 'x\\y'"""
 GKE = ["--name", "run", "--image", "example.org/pvchat:1", "--claim", "data", "--hosts", "4", "--accelerator", "tpu-v5-lite-podslice"]
+K8S = ["--name", "run", "--image", "example.org/pvchat:1", "--claim", "data"]
 POD = ["--name", "pod", "--zone", "us-west4-a"]
 
 
@@ -58,6 +59,12 @@ def test_help_shows_how_to_call_it(script):
         ("gke.sh", ["gpu", *GKE, "--claim", "a: b", "--", "x"], "--claim is 'a: b'"),
         ("gke.sh", ["tpu", *GKE, "--", "x"], "--topology is ''"),
         ("gke.sh", ["gpu", *GKE, "--", "x\ny"], "control character"),
+        ("slurm_array.sh", ["--shards", "2"], "there is no command"),
+        ("slurm_array.sh", ["--shards", "0", "--run", "x"], "--shards is '0'"),
+        ("slurm_array.sh", ["--array", "2"], "'--array' is no option"),
+        ("k8s_shards.sh", ["start"], "'start' is no command"),
+        ("k8s_shards.sh", ["run", *K8S, "--shards", "a: b", "--", "x"], "--shards is 'a: b'"),
+        ("k8s_shards.sh", ["run", *K8S], "there is no command"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_started(script, arguments, message):
@@ -95,6 +102,38 @@ def test_slurm_gets_one_task_per_node_and_the_command_unchanged():
         command
     )
     assert command[-4:] == [str(LAUNCH / "slurm.sh"), "--as-job", "python", SUBJECT]
+
+
+def test_shards_of_slurm_wait_for_the_preparation_and_the_last_job_for_all_of_them():
+    prepare, shards, merge = planned(
+        "slurm_array.sh", "--shards", "4", "--at-a-time", "2", "--dry-run", "--", "--gpus=1", "--run", "python", SUBJECT
+    )
+    assert {"--array=0-3%2", "--dependency=afterok:ID_OF_PREPARE", "--requeue", "--gpus=1"} <= set(shards)
+    assert "--dependency=afterany:ID_OF_SHARDS" in merge and not any("--dependency" in part for part in prepare)
+    found = []
+    for command in (prepare, shards, merge):
+        shell = ["bash", "-c", f"python() {{ printf '%s\\0' \"$@\"; }}; {command[-1]}"]  # as Slurm runs it
+        environment = {**os.environ, "SLURM_ARRAY_TASK_ID": "3"}
+        found.append(subprocess.run(shell, env=environment, capture_output=True, text=True, check=True).stdout.split("\0")[:-1])
+    assert found == [[SUBJECT, "--only=cast"], [SUBJECT, "--shard=3/4"], [SUBJECT]]
+
+
+def test_shards_on_kubernetes_fit_the_schema_and_come_one_job_after_the_other():
+    result = call("k8s_shards.sh", "run", *K8S, "--shards", "4", "--gpus", "1", "--dry-run", "--", "python", SUBJECT)
+    assert result.returncode == 0, result.stderr
+    manifest = yaml.safe_load(result.stdout)
+    jsonschema.validate(manifest, json.loads((Path(__file__).parent / "jobset_schema.json").read_text()))
+    jobs = manifest["spec"]["replicatedJobs"]
+    specs = [job["template"]["spec"] for job in jobs]
+    assert [(job["name"], [one["name"] for one in job["dependsOn"]]) for job in jobs] == [
+        ("prepare", []),
+        ("shards", ["prepare"]),
+        ("merge", ["shards"]),
+    ]
+    assert [spec["completions"] for spec in specs] == [spec["parallelism"] for spec in specs] == [1, 4, 1]
+    commands = [spec["template"]["spec"]["containers"][0]["command"] for spec in specs]
+    subject = SUBJECT.replace("$", "$$")
+    assert commands == [["python", subject, "--only=cast"], ["python", subject, "--shard=$(JOB_COMPLETION_INDEX)/4"], ["python", subject]]
 
 
 def test_a_pod_is_resumed_by_making_it_anew():

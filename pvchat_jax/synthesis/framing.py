@@ -1,0 +1,43 @@
+"""Brings the stretch of a video in which somebody is seen longest to one number and size of frames, as a compositor needs them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from pvchat_jax.synthesis.generators.generator import Performer
+from pvchat_jax.synthesis.watching import read_frames_at
+
+
+class Framed(NamedTuple):
+    """Frames uint8[T, H, W, 3] of one shot, and where the head is in each, float[T, 4] in their pixels."""
+
+    frames: np.ndarray
+    boxes: np.ndarray
+
+
+def frame_performer(performer: Performer, num_frames: int, width: int, height: int) -> Framed:
+    """Frames evenly spaced over the longest track, scaled to cover `width` x `height` and cropped to their middle, or to where the head is.
+
+    Raises:
+      UserError: the video cannot be read.
+    """
+    track = max(performer.person.tracks, key=lambda track: track[-1].time - track[0].time)
+    times = np.linspace(track[0].time, track[-1].time, num_frames)
+    seen_at = [sighting.time for sighting in track]
+    boxes = np.stack([np.interp(times, seen_at, side) for side in np.array([sighting.box for sighting in track]).T], axis=1)
+    frames = read_frames_at(performer.source, times.tolist())
+    scale = max(width / frames[0].shape[1], height / frames[0].shape[0])
+    size = [max(least, round(side * scale)) for side, least in zip(frames[0].shape[1::-1], (width, height), strict=True)]
+    first, last = boxes.min(axis=0) * scale, boxes.max(axis=0) * scale
+    left = _start(size[0], width, first[0], last[2])
+    top = _start(size[1], height, first[1], last[3])
+    resized = [Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS) for frame in frames]
+    cropped = [np.asarray(picture.crop((left, top, left + width, top + height))) for picture in resized]
+    return Framed(np.stack(cropped), boxes * scale - np.array([left, top, left, top]))
+
+
+def _start(side: int, wanted: int, first: float, last: float) -> int:
+    """Where a window of `wanted` pixels begins: in the middle of `side`, or moved to show from `first` to `last`."""
+    middle = (side - wanted) / 2
+    return min(max(0, round(min(max(middle, last - wanted), first))), side - wanted)

@@ -68,7 +68,7 @@ def cast_others(
                 aside.append(SetAside(item=_item(source, person), stage=CAST, reason=reason))
                 continue
             try:
-                require_clear_face(source, person)
+                require_clear_face(source, person, reader.fewest_pixels)
             except UserError as error:
                 aside.append(SetAside(item=_item(source, person), stage=CAST, reason=str(error)))
                 continue

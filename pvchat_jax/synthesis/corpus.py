@@ -17,7 +17,6 @@ from pvchat_jax.synthesis.records import SetAside, sha256_of
 from pvchat_jax.synthesis.retrieval import look_alikes, similarities, strangers
 
 STAGE = "corpus"  # in `SetAside.stage`
-MIN_FACE = 48  # pixels; a smaller face makes no clip worth having
 _BATCH = 16  # frames that the reader gets at a time
 
 Progress = Callable[[int, int], None]
@@ -218,9 +217,12 @@ class _Builder:
         found = iter(self._reader.read([frame for _, pictures in batch for frame in pictures.frames])) if batch else iter(())
         entries = []
         for values, pictures in batch:
-            faces = _people(pictures, [next(found) for _ in pictures.frames], self._reader.same_person)
+            faces = _people(pictures, [next(found) for _ in pictures.frames], self._reader)
             if not faces:
-                values = {**values, "set_aside": f"{self._folder / values['file']} shows no face of at least {MIN_FACE} pixels."}
+                values = {
+                    **values,
+                    "set_aside": f"{self._folder / values['file']} shows no face of at least {self._reader.fewest_pixels} pixels.",
+                }
             described = [{"box": face.box, "score": float(face.score), "frame": frame} for frame, face in faces]
             entries.append(({**values, "faces": described}, np.array([face.embedding for _, face in faces], np.float32)))
         dimension = next((rows.shape[1] for _, rows in entries if len(rows)), 0)
@@ -230,14 +232,14 @@ class _Builder:
         self.index.append(entries)
 
 
-def _people(pictures: Pictures, found: Sequence[Sequence[Face]], same_person: float) -> list[tuple[int, Face]]:
+def _people(pictures: Pictures, found: Sequence[Sequence[Face]], reader: FaceReader) -> list[tuple[int, Face]]:
     """The best face of each person in a file with the number of its frame; boxes are those of the file in full size."""
     faces = [(index, face) for index, faces in zip(pictures.indices, found, strict=True) for face in faces]
     people: list[tuple[int, Face]] = []
     for index, face in sorted(faces, key=lambda found: -found[1].score):
         box = tuple(round(float(side) * pictures.scale, 1) for side in face.box)
-        large = min(box[2] - box[0], box[3] - box[1]) >= MIN_FACE
-        new = all(face.embedding @ other.embedding < same_person for _, other in people)
+        large = min(box[2] - box[0], box[3] - box[1]) >= reader.fewest_pixels
+        new = all(face.embedding @ other.embedding < reader.same_person for _, other in people)
         if large and new and np.all(np.isfinite(face.embedding)):
             people.append((index, face._replace(box=box)))
     return people

@@ -131,7 +131,7 @@ class Synthesis:
         if len(people) > 1 and self._store.shard.is_whole:
             write_people_sheet(sheet, self.source, people)
         person = choose_person(people, self._chosen(sheet), sheet)
-        require_clear_face(self.source, person)
+        require_clear_face(self.source, person, self._backends.reader.fewest_pixels)
         return Member(source=self.source, person=person, role="positive", split="train", similarity=1.0)
 
     def _chosen(self, sheet: Path) -> int | None:
@@ -260,5 +260,5 @@ class Synthesis:
         return list(by_source.values())[1:]
 
     def _load_performer(self, member: Member) -> Performer:
-        portraits = best_portraits(member.source, member.person, self._config.num_portraits)
+        portraits = best_portraits(member.source, member.person, self._config.num_portraits, self._backends.reader.fewest_pixels)
         return Performer(source=member.source, person=member.person, portraits=portraits)

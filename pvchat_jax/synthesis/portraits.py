@@ -8,7 +8,6 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.records import Person, Sighting, Source
 from pvchat_jax.synthesis.watching import read_frames_at
 
-FEWEST_FACE_PIXELS = 48  # below that a face says little about who it is, and the backends that start from it invent the rest
 _LOWEST_SHARPNESS = 0.12  # a photographed face of 100 pixels, blurred with a deviation of 2 pixels
 _MOMENT = 0.5  # seconds that two portraits are apart, as far as there are enough
 _MARGIN = 1.1  # times the side of the face that a portrait reaches from its middle: the head, hair and shoulders
@@ -28,13 +27,13 @@ def best_sightings(person: Person, count: int) -> list[Sighting]:
     return (chosen + [sighting for sighting in ranked if sighting not in chosen])[:count]
 
 
-def best_portraits(source: Source, person: Person, count: int) -> tuple[np.ndarray, ...]:
+def best_portraits(source: Source, person: Person, count: int, fewest_pixels: int) -> tuple[np.ndarray, ...]:
     """At most `count` square pictures of head and shoulders, uint8[S, S, 3] in RGB, best first.
 
     Raises:
       UserError: the person is nowhere large and sharp enough.
     """
-    require_clear_face(source, person)
+    require_clear_face(source, person, fewest_pixels)
     return portraits_at(source, best_sightings(person, count))
 
 
@@ -44,7 +43,7 @@ def portraits_at(source: Source, sightings: Sequence[Sighting]) -> tuple[np.ndar
     return tuple(_portrait(frame, sighting.box) for frame, sighting in zip(frames, sightings, strict=True))
 
 
-def require_clear_face(source: Source, person: Person) -> None:
+def require_clear_face(source: Source, person: Person, fewest_pixels: int) -> None:
     """Checks that there is something to start from.
 
     Raises:
@@ -52,14 +51,12 @@ def require_clear_face(source: Source, person: Person) -> None:
     """
     sightings = [sighting for track in person.tracks for sighting in track]
     sides = [min(box[2] - box[0], box[3] - box[1]) for box in (sighting.box for sighting in sightings)]
-    if max(sides) < FEWEST_FACE_PIXELS:
+    if max(sides) < fewest_pixels:
         raise UserError(
-            f"the face of person {person.index} in {source.video} is at most {max(sides):.0f} pixels wide, and {FEWEST_FACE_PIXELS} are "
+            f"the face of person {person.index} in {source.video} is at most {max(sides):.0f} pixels wide, and {fewest_pixels} are "
             "needed; film from nearer or in a higher resolution."
         )
-    sharpest = max(
-        sighting.quality.get("sharpness", 1.0) for sighting, side in zip(sightings, sides, strict=True) if side >= FEWEST_FACE_PIXELS
-    )
+    sharpest = max(sighting.quality.get("sharpness", 1.0) for sighting, side in zip(sightings, sides, strict=True) if side >= fewest_pixels)
     if sharpest < _LOWEST_SHARPNESS:
         raise UserError(
             f"the face of person {person.index} in {source.video} is blurred in every frame (sharpness {sharpest:.2f} of "

@@ -34,6 +34,7 @@ class ColourReader:
     name = "colour/1"
     same_person = 0.8
     alike = 0.3
+    fewest_pixels = 48
     quality_note = "squares are no faces"
 
     def __init__(self, scores: Mapping[str, float] | None = None) -> None:

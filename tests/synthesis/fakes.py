@@ -22,6 +22,7 @@ class SquareReader:
     name = "squares/1"
     same_person = 0.95
     alike = 0.6
+    fewest_pixels = 48
     quality_note = "Squares are read well."
 
     def read(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:

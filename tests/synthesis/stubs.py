@@ -20,6 +20,7 @@ class SquareReader:
     name = "squares 1"
     same_person = 0.9
     alike = 0.7
+    fewest_pixels = 48
     quality_note = "It reads coloured squares."
 
     def read(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:

@@ -24,6 +24,7 @@ class ColourReader:
     name = "colours 1"
     same_person = 0.99
     alike = 0.8
+    fewest_pixels = 48
     quality_note = ""
 
     def __init__(self) -> None:

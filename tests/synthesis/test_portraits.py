@@ -35,7 +35,7 @@ def test_the_best_moments_come_first_and_lie_apart() -> None:
 
 
 def test_portraits_show_head_and_shoulders_at_the_best_moments(source: Source) -> None:
-    portraits = best_portraits(source, person_seen((0.4, 0.5), (3.0, 0.9)), 2)
+    portraits = best_portraits(source, person_seen((0.4, 0.5), (3.0, 0.9)), 2, 48)
     brightness = [portrait[:5, :5].mean() for portrait in portraits]
     assert brightness == pytest.approx([60 + 4 * 24, 60 + 4 * 3], abs=3)
     for portrait in portraits:
@@ -46,7 +46,7 @@ def test_portraits_show_head_and_shoulders_at_the_best_moments(source: Source) -
 
 def test_a_portrait_is_no_larger_than_head_and_shoulders(source: Source) -> None:
     person = person_seen((1.0, 0.9), box=(40, 20, 88, 68))
-    (portrait,) = best_portraits(source, person, 1)
+    (portrait,) = best_portraits(source, person, 1, 48)
     assert portrait.shape == (HEIGHT, HEIGHT, 3)
     tiny = dataclasses.replace(person.tracks[0][0], box=(60.0, 30.0, 80.0, 50.0))
     (portrait,) = portraits_at(source, [tiny])
@@ -62,7 +62,7 @@ def test_a_portrait_is_no_larger_than_head_and_shoulders(source: Source) -> None
 )
 def test_a_face_that_shows_nothing_is_one_sentence(person: Person, complaint: str, source: Source) -> None:
     with pytest.raises(UserError, match=re.escape(complaint)) as caught:
-        best_portraits(source, person, 2)
+        best_portraits(source, person, 2, 48)
     assert source.video in str(caught.value)
     assert "film" in str(caught.value)
 

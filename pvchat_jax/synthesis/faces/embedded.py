@@ -41,6 +41,7 @@ class EmbeddedReader:
     # always in the same photograph; at 0.25 it is about one in ten of different people.
     same_person = 0.4
     alike = 0.25
+    fewest_pixels = 48
     quality_note = (
         "faces are found and compared by the embedded reader, which needs no downloaded models, misses faces that do not look at the "
         "camera and may take one person in other poses or light for another; use the insightface reader for a training set that counts"

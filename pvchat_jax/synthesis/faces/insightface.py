@@ -28,6 +28,7 @@ class InsightFaceReader:
     # such a model.
     same_person = 0.4
     alike = 0.2
+    fewest_pixels = 48
 
     def __init__(self, model_dir: Path, detector_size: int = 640) -> None:
         model_dir = Path(model_dir).expanduser().absolute()

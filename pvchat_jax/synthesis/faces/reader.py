@@ -30,14 +30,16 @@ class FaceReader(Protocol):
         never compared.
       same_person: cosine similarity from which two faces are taken for one person.
       alike: from this similarity, and below `same_person`, faces are look-alikes.
+      fewest_pixels: width or height, the smaller one, from which a face says enough about who it is.
       quality_note: what using this backend means for the training set, one sentence for the user.
     """
 
     name: str
     same_person: float
     alike: float
+    fewest_pixels: int
     quality_note: str
 
     def read(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """The faces in each of `frames`, uint8[H, W, 3] in RGB, largest score first."""
+        """The faces in each of `frames`, uint8[H, W, 3] in RGB, largest score first; below a score of 0.5 it may be none."""
         ...

@@ -79,6 +79,7 @@ class TinyBaseReader:
     # Two people with one difference overlap in 8 of 9 attributes.
     same_person = 0.95
     alike = 0.7
+    fewest_pixels = 20
     quality_note = "The tiny base model reads drawn people alone; filmed people need insightface."
 
     def __init__(self, weights: str, config: TrainConfig) -> None:

@@ -83,4 +83,4 @@ def test_the_person_of_a_video_is_found_and_told_from_another(reader: EmbeddedRe
     assert {round(track[0].time) for track in subject.tracks} == {0, 4}
     likeness = np.dot(subject.embedding, reader.read([astronaut])[0][0].embedding)
     assert likeness > reader.same_person
-    assert len(best_portraits(source, subject, 3)) == 3
+    assert len(best_portraits(source, subject, 3, reader.fewest_pixels)) == 3

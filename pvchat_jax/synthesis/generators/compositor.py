@@ -67,7 +67,8 @@ class Plan(NamedTuple):
     Attributes:
       crown: whose hat is put on, or whose hair is shown instead of a hat; None where the performer's head stays as it is.
       place: one of `PLACES`, or empty for somebody who walks.
-      face: how the face moves within the head, `turn`, `nod` or empty. mirrored_time: plays backwards. hatted: whether the performer wears a hat, which has to go under another.
+      face: how the face moves within the head, `turn`, `nod` or empty. mirrored_time: plays backwards.
+      hatted: whether the performer wears a hat, which has to go under another.
     """
 
     body: Member

@@ -20,7 +20,7 @@ import numpy as np
 from pvchat_jax.data.records import Record, write_records
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
-from pvchat_jax.personalisation.cut_people import CutPerson
+from pvchat_jax.personalisation.cut_people import OF_THE_FACE, CutPerson
 from pvchat_jax.synthesis.faces.tiny_base import TinyBaseReader
 from pvchat_jax.synthesis.generators.compositor import Compositor, Member
 from pvchat_jax.synthesis.generators.generator import MadeClip
@@ -32,7 +32,6 @@ from pvchat_jax.world.render import encode_video
 
 NEAREST = 0.835  # similarity from which people differ in one attribute at most, as far as can be read
 _OTHER_FIGURE = 0.2  # of the nearest look-alikes, those who have the subject's own head
-_OF_THE_FACE = ("nod", "look around")  # actions that the head's own frames show
 
 Progress = Callable[[int, int], None]
 
@@ -158,10 +157,12 @@ def _action(plan: Composition, clip: MadeClip, people: dict[str, CutPerson]) -> 
         return WALK_RIGHT if body.member.cut.head_x[-1] > body.member.cut.head_x[0] else WALK_LEFT
     if body.action in (WALK_LEFT, WALK_RIGHT):
         return None  # misread
-    if clip.settings["own_body"]:
+    if clip.settings["face"]:
+        return None
+    if clip.settings["own_body"] and not clip.settings["frozen_head"]:
         return body.action
-    head_moves = plan.person.action in _OF_THE_FACE and not clip.settings["frozen_head"]
-    if body.action in _OF_THE_FACE or head_moves:
+    head_moves = plan.person.action in OF_THE_FACE and not clip.settings["frozen_head"]
+    if body.action in OF_THE_FACE or head_moves:
         return plan.person.action if head_moves and body.action == "stand" else None
     return body.action
 

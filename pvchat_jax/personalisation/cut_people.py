@@ -26,6 +26,7 @@ MOST_FRAMES = 16
 INDEX_FOLDER = "people"
 _PER_FILE = 32  # videos; an interrupted run loses no more than these
 _FIGURE = ("build", "gait", "skin")  # what must agree for a body to be lent
+OF_THE_FACE = ("nod", "look around")  # actions that the head's own frames show
 _HIDES_BODY = "long"  # a hair style
 
 Progress = Callable[[int, int], None]
@@ -118,7 +119,17 @@ def _person(key: str, seen: Seen, cut: CutOut) -> CutPerson:
     figure = "/".join(read[name] for name in _FIGURE)
     hat = "" if read["hat"] == "none" else read["hat"]
     hair = "/".join(read[name] for name in ("face", "hair_style", "hair_colour"))
-    member = Member(key, figure, seen.scene, cut, lends=read["hair_style"] != _HIDES_BODY, head=read["face"], hat=hat, hair=hair)
+    member = Member(
+        key,
+        figure,
+        seen.scene,
+        cut,
+        lends=read["hair_style"] != _HIDES_BODY,
+        head=read["face"],
+        hat=hat,
+        hair=hair,
+        face_moves=read["action"] in OF_THE_FACE,
+    )
     outfit = Outfit(colour=read["top_colour"], garment=read["garment"], hat=read["hat"])
     return CutPerson(member, seen.embedding, outfit, read["action"])
 

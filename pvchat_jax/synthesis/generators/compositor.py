@@ -26,8 +26,12 @@ _HAT = {True: 0.5, False: 0.4}  # of the subject and of the others, some of whom
 _OTHER_HAT = 0.6  # of those who wear one and go on doing so
 _BYSTANDER = 0.15
 _FROZEN_HEAD = 0.3
+_OWN_FACE = 0.25  # of clips of a subject who nods or looks around in the one video, those in which this is seen
+_FACE = 0.35  # of clips, in which the face moves within the head
+_TURN, _NOD = 0.4, 0.3  # by up to so many head radii
 _BLURRED = 0.2
-_GAIN = (0.94, 1.05)
+_GAIN = (0.93, 1.05)
+_GAIN_CHANGES = 0.04
 
 
 class Member(NamedTuple):
@@ -41,6 +45,7 @@ class Member(NamedTuple):
       lends: whether the body can be lent: not one under long hair.
       own_body: whether the performer may be seen with the body of the same video.
       head: hats can be exchanged between heads of the same shape; empty where that is unknown. hat: the hat worn, empty for none.
+      face_moves: whether the head nods or turns in the video.
       hair: hair that a hat hides can be had from a head of the same shape and hair; empty where that is unknown.
     """
 
@@ -53,6 +58,7 @@ class Member(NamedTuple):
     head: str = ""
     hat: str = ""
     hair: str = ""
+    face_moves: bool = False
 
 
 class Plan(NamedTuple):
@@ -61,7 +67,8 @@ class Plan(NamedTuple):
     Attributes:
       crown: whose hat is put on, or whose hair is shown instead of a hat; None where the performer's head stays as it is.
       place: one of `PLACES`, or empty for somebody who walks.
-      mirrored_time: plays backwards. hatted: whether the performer wears a hat, which has to go under another.
+      face: how the face moves within the head, `turn`, `nod` or empty. mirrored_time: plays backwards.
+      hatted: whether the performer wears a hat, which has to go under another.
     """
 
     body: Member
@@ -70,6 +77,7 @@ class Plan(NamedTuple):
     place: str
     bystander: bool
     frozen_head: bool
+    face: str
     mirrored_time: bool
     hatted: bool
 
@@ -92,8 +100,8 @@ class Compositor:
         self._places = {key: place_of(member.cut) for key, member in self._members.items()}
 
     def make(self, requests: Sequence[ClipRequest]) -> Iterator[MadeClip | UserError]:
-        """As the protocol says. `settings` has `body`, `background` (keys), `scene`, `place`, `bystander`, `own_body` and
-        `frozen_head`."""
+        """As the protocol says. `settings` has `body`, `background` (keys) and `scene`, `place`, `bystander`, `own_body`, `hat`,
+        `frozen_head`, `face` of the plan."""
         for request in requests:
             try:
                 member = self._members[request.performer.source.sha256]
@@ -119,6 +127,7 @@ class Compositor:
             "own_body": plan.body.key == performer.key,
             "hat": (plan.crown or performer).hat,
             "frozen_head": plan.frozen_head,
+            "face": plan.face,
         }
         return MadeClip(frames, settings)
 
@@ -139,13 +148,16 @@ class Compositor:
             raise UserError(f"no video of the corpus has a person on the {behind} to stand behind; add such videos to the corpus.")
         background = _pick([member for member in fitting if scene in ("", member.scene)] or fitting, rng)
         crown = self._crown(performer, rng)
+        frozen = rng.random() < self._frozen(performer, own)
+        face = ("turn", "nod")[rng.integers(2)] if rng.random() < _FACE and (frozen or not performer.face_moves) else ""
         return Plan(
             body=body,
             crown=crown,
             background=background,
             place=place,
             bystander=bystander,
-            frozen_head=not own and rng.random() < _FROZEN_HEAD,
+            frozen_head=frozen,
+            face=face,
             mirrored_time=not walks and rng.random() < 0.5,
             hatted=bool(performer.hat),
         )
@@ -160,6 +172,14 @@ class Compositor:
         if not wears and hair:
             return _pick(hair, rng)
         return _pick(hats, rng) if hats and rng.random() < _OTHER_HAT else None
+
+    def _frozen(self, performer: Member, own: bool) -> float:
+        """Probability of a head that does not move by itself: that a face moves must not tell who it is either."""
+        if not performer.face_moves:
+            return 0.0 if own else _FROZEN_HEAD
+        if performer.key == self._lead.key:
+            return 1 - _OWN_FACE
+        return 0.0 if self._lead.face_moves else 1.0
 
     def _lenders(self, performer: Member) -> tuple[list[Member], list[Member]]:
         """Those whose hat fits, and those bareheaded with the same hair."""
@@ -181,11 +201,14 @@ def compose(performer: CutOut, plan: Plan, num_frames: int, rng: np.random.Gener
     moments = _moments(len(body_cut.frames), num_frames, rng, plan.mirrored_time)
     frames = _scenery(plan.background.cut, num_frames, rng, keep_person=plan.bystander)
     shift_x, shift_y = _shift(body_cut, plan.place, frames.shape[2], rng)
-    whole = own and plan.crown is None
+    whole = own and plan.crown is None and not plan.frozen_head and not plan.face
     _paint(frames, body_layer(body_cut, moments, with_head=whole), np.full(num_frames, shift_x), np.full(num_frames, shift_y))
     boxes = body_cut.boxes[moments] + np.tile([shift_x, shift_y], 2)
-    heads = moments if own else _head_moments(performer, num_frames, rng, plan)
-    layers = [] if whole else [(head_layer(performer, heads, with_hat=plan.crown is None or not plan.hatted), performer, heads)]
+    heads = moments if own and not plan.frozen_head else _head_moments(performer, num_frames, rng, plan)
+    head = head_layer(performer, heads, with_hat=plan.crown is None or not plan.hatted)
+    if plan.face:
+        _move_face(head, performer.boxes[heads], plan.face, rng)
+    layers = [] if whole else [(head, performer, heads)]
     if plan.crown is not None:
         taken = np.repeat(rng.choice(plan.crown.cut.clear), num_frames)
         crown = hat_layer if plan.crown.hat else hair_layer
@@ -193,6 +216,26 @@ def compose(performer: CutOut, plan: Plan, num_frames: int, rng: np.random.Gener
     for layer, cut, taken in layers:
         _paint(frames, layer, *_way(cut.boxes[taken], boxes))
     return _expose(frames, rng)
+
+
+def _move_face(layer: Layer, boxes: Boxes, how: str, rng: np.random.Generator) -> None:
+    """Moves the face within the head, sideways or up and down: most in its middle, and not at all at the head's outline."""
+    moments, height, wide = layer.alpha.shape
+    margin = wide // 4
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2 + [margin, 0]
+    radii = (boxes[0, 2:] - boxes[0, :2]) / 2
+    phases = 2 * np.pi * (rng.random() + rng.uniform(0.3, 0.6) * np.arange(moments))
+    way = np.sqrt(radii.prod()) * np.sin(phases)
+    rows, columns = np.mgrid[:height, :wide].astype(np.float32)
+    for moment in range(moments):
+        x, y = (columns - middle[moment, 0]) / radii[0], (rows - middle[moment, 1]) / radii[1]
+        most = way[moment] * np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))
+        shift = (0 * most, _TURN * most) if how == "turn" else (_NOD * most, 0 * most)
+        inside = most != 0
+        points = [rows[inside] - shift[0][inside], columns[inside] - shift[1][inside]]
+        for channel in range(3):
+            plane = layer.colours[moment, :, :, channel]
+            plane[inside] = np.clip(ndimage.map_coordinates(plane.astype(np.float32), points, order=1, mode="nearest"), 0, 255)
 
 
 def _way(under: Boxes, over: Boxes) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
@@ -258,7 +301,8 @@ def _paint(frames: NDArray[np.float32], layer: Layer, across: NDArray[np.integer
 
 def _expose(frames: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Light that is new in each clip, and in some a slow shutter."""
-    frames = frames * np.float32(rng.uniform(*_GAIN))
+    changes = _GAIN_CHANGES * np.sin(2 * np.pi * (rng.random() + rng.uniform(0.05, 0.25) * np.arange(len(frames))))
+    frames = frames * (rng.uniform(*_GAIN) + changes).astype(np.float32)[:, None, None, None]
     if rng.random() < _BLURRED:
         frames = (frames + ndimage.shift(frames, (0, 0, rng.choice([-2, -1, 1, 2]), 0), order=0, mode="nearest")) / 2
     return np.clip(np.round(frames), 0, 255).astype(np.uint8)

@@ -113,7 +113,7 @@ class Compositor:
         """The clip of one performer in a scene, or in any if that is empty.
 
         Raises:
-          UserError: nobody stands where the background would have to be hidden or shown.
+          UserError: there is no other video.
         """
         rng = np.random.default_rng([seed, 7])
         plan = self._plan(performer, scene, rng)
@@ -143,9 +143,12 @@ class Compositor:
         place = "" if walks else PLACES[rng.integers(3)]
         bystander = place in ("left", "right") and rng.random() < 1.5 * _BYSTANDER
         behind = {"left": "right", "right": "left"}[place] if bystander else place or "centre"
-        fitting = [m for m in others if self._places[m.key] == behind and m.key not in (performer.key, body.key)]
-        if not fitting:
-            raise UserError(f"no video of the corpus has a person on the {behind} to stand behind; add such videos to the corpus.")
+        backgrounds = [m for m in others if m.key not in (performer.key, body.key)]
+        if not backgrounds:
+            raise UserError("there is no video to take a background from; add videos of other people to the corpus.")
+        fitting = [m for m in backgrounds if self._places[m.key] == behind]
+        bystander &= bool(fitting)
+        fitting = fitting or backgrounds
         background = _pick([member for member in fitting if scene in ("", member.scene)] or fitting, rng)
         crown = self._crown(performer, rng)
         frozen = rng.random() < self._frozen(performer, own)
@@ -226,16 +229,17 @@ def _move_face(layer: Layer, boxes: Boxes, how: str, rng: np.random.Generator) -
     radii = (boxes[0, 2:] - boxes[0, :2]) / 2
     phases = 2 * np.pi * (rng.random() + rng.uniform(0.3, 0.6) * np.arange(moments))
     way = np.sqrt(radii.prod()) * np.sin(phases)
-    rows, columns = np.mgrid[:height, :wide].astype(np.float32)
     for moment in range(moments):
+        first, last = np.clip(np.floor(middle[moment] - radii), 0, None).astype(int), np.ceil(middle[moment] + radii).astype(int)
+        box = (moment, slice(first[1], min(last[1], height)), slice(first[0], min(last[0], wide)))
+        rows, columns = np.mgrid[box[1:]].astype(np.float32)
         x, y = (columns - middle[moment, 0]) / radii[0], (rows - middle[moment, 1]) / radii[1]
         most = way[moment] * np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))
-        shift = (0 * most, _TURN * most) if how == "turn" else (_NOD * most, 0 * most)
-        inside = most != 0
-        points = [rows[inside] - shift[0][inside], columns[inside] - shift[1][inside]]
+        across, down = (_TURN * most, 0.0) if how == "turn" else (0.0, _NOD * most)
+        points = [rows - down - first[1], columns - across - first[0]]
         for channel in range(3):
-            plane = layer.colours[moment, :, :, channel]
-            plane[inside] = np.clip(ndimage.map_coordinates(plane.astype(np.float32), points, order=1, mode="nearest"), 0, 255)
+            plane = layer.colours[(*box, channel)]
+            plane[...] = np.clip(ndimage.map_coordinates(plane.astype(np.float32), points, order=1, mode="nearest"), 0, 255)
 
 
 def _way(under: Boxes, over: Boxes) -> tuple[NDArray[np.integer], NDArray[np.integer]]:

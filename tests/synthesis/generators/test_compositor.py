@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.generators.compositor import Compositor, Member, place_of
-from pvchat_jax.synthesis.generators.cutouts import CutOut, cut_out_frames, usual_head
+from pvchat_jax.synthesis.generators.compositor import Compositor, Member, _move_face, place_of
+from pvchat_jax.synthesis.generators.cutouts import cut_out_frames, head_layer, usual_head
 from pvchat_jax.world.plan import reference_video
 from tests.synthesis.drawn import head_boxes, video
 
@@ -65,5 +65,18 @@ def test_an_arm_that_passes_before_the_head_is_no_part_of_it() -> None:
 
 
 def test_what_the_edge_hides_is_completed(members: dict[str, Member]) -> None:
-    cut: CutOut = members["9"].cut
+    cut = members["9"].cut
     assert place_of(cut) == "left"
+    layer = head_layer(cut, np.arange(1))
+    beyond = layer.alpha[0, :, :64]  # what is left of the picture
+    assert cut.head[0, :, 0].any() and beyond[cut.head[0, :, 0], -1].mean() > 0.8
+
+
+def test_a_face_moves_within_an_outline_that_stays(members: dict[str, Member]) -> None:
+    cut = members[str(SUBJECT)].cut
+    still, moved = head_layer(cut, np.repeat(cut.clear[0], 4)), head_layer(cut, np.repeat(cut.clear[0], 4))
+    _move_face(moved, np.repeat(cut.boxes[cut.clear[:1]], 4, axis=0), "turn", np.random.default_rng(0))
+    changed = (moved.colours != still.colours).any(axis=-1)
+    assert changed.any(axis=(1, 2)).sum() >= 3 and np.array_equal(moved.alpha, still.alpha)
+    top = int(cut.boxes[cut.clear[0], 1])
+    assert not changed[:, :top].any()

@@ -5,7 +5,7 @@
 Presets, both of five subjects with three seeds each: `tiny`, and `one_shot`, which learns from the pixels of the one video.
 """
 
-from configs import personalise
+from configs import drawn_person
 from pvchat_jax.config.benchmark_schema import BenchmarkConfig
 from pvchat_jax.config.flags import choose_preset
 
@@ -16,8 +16,8 @@ def get_config(preset: str = "tiny") -> BenchmarkConfig:
 
 
 def tiny() -> BenchmarkConfig:
-    return BenchmarkConfig(personalise=personalise.tiny())
+    return BenchmarkConfig(personalise=drawn_person.tiny())
 
 
 def one_shot() -> BenchmarkConfig:
-    return BenchmarkConfig(output_dir="runs/one_shot", personalise=personalise.one_shot())
+    return BenchmarkConfig(output_dir="runs/one_shot", personalise=drawn_person.one_shot())

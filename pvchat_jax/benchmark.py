@@ -16,7 +16,7 @@ without personalisation, and a model that has learnt another person.
 
 Every finished run is kept, so the same command goes on after a stop. Written to --config.output_dir:
   scores.json             means and spreads of every system, and every run's own numbers
-  subject_N/seed_M/       each run, as python -m pvchat_jax.personalise leaves it
+  subject_N/seed_M/       each run: what was read off the video (looks.json), the clips, and stage2/
 
 The settings most often changed:
   --config.subjects=0,1 --config.seeds=0     fewer runs; more can be added later

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from configs import personalise
-from pvchat_jax.config.personalise_schema import PersonaliseConfig
+from configs import drawn_person
+from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
 from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.devices import prepare_jax
 from pvchat_jax.errors import UserError, exit_on_user_error
@@ -41,7 +41,7 @@ class Plan:
     """What is made and trained; the default takes about `minutes` on two processor cores."""
 
     test_videos: int = 160
-    personalise: PersonaliseConfig = dataclasses.field(default_factory=lambda: personalise.get_config("tiny"))
+    personalise: DrawnPersonConfig = dataclasses.field(default_factory=lambda: drawn_person.get_config("tiny"))
     minutes: str = "3 to 6 minutes"
 
 
@@ -116,14 +116,14 @@ def _draw(out: Path, seed: int, plan: Plan, console: Console) -> None:
         build_corpus_around(out / "corpus", seed)
 
 
-def _personalise(config: PersonaliseConfig, console: Console) -> None:
+def _personalise(config: DrawnPersonConfig, console: Console) -> None:
     from pvchat_jax.personalisation.run import personalise as run
 
     done = run(config, console)
     console.print(f"learnt in {sum(done.seconds.values()):.0f} s", markup=False, highlight=False)
 
 
-def _evaluate(out: Path, config: PersonaliseConfig, console: Console) -> None:
+def _evaluate(out: Path, config: DrawnPersonConfig, console: Console) -> None:
     from pvchat_jax.benchmarking.systems import ask_others, encode_test
 
     run, records = out / "wilson" / "stage2", out / "world" / "test.jsonl"
@@ -140,7 +140,7 @@ Finished in {seconds // 60:.0f} min {seconds % 60:.0f} s. What there is now:
   {out}/wilson/: what was read off the one video (looks.json), the drawn clips, and the training run
 To go on:
   python -m pvchat_jax.validate {out}/wilson/train.jsonl
-  python -m pvchat_jax.personalise --help
+  python -m pvchat_jax.personalize --help
   python -m pvchat_jax.evaluate --run={out}/wilson/stage2 --records=YOUR_RECORDS.jsonl
   python -m pvchat_jax.benchmark --help"""
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from configs import personalise
+from configs import drawn_person
 from pvchat_jax import quickstart
-from pvchat_jax.config.personalise_schema import PersonaliseConfig
+from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.quickstart import Plan, run_quickstart
@@ -58,7 +58,7 @@ def test_finished_parts_are_not_done_again(tmp_path: Path, calls: list[str]) -> 
 
 
 def test_a_part_that_failed_is_taken_up_again(tmp_path: Path, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(config: PersonaliseConfig, console: Console) -> None:
+    def stop(config: DrawnPersonConfig, console: Console) -> None:
         Path(config.output_dir).mkdir()
         raise KeyboardInterrupt
 
@@ -105,7 +105,7 @@ def brief(stage: TrainConfig) -> TrainConfig:
 
 
 def test_learns_a_person_and_reports(tmp_path: Path) -> None:
-    tiny = personalise.tiny()
+    tiny = drawn_person.tiny()
     tiny = dataclasses.replace(tiny, num_clips=8, num_calibration=8, stage2=brief(tiny.stage2))
     plan = dataclasses.replace(PLAN, personalise=tiny)
     text = run(tmp_path, plan=plan)

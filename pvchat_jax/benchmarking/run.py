@@ -21,8 +21,8 @@ from pvchat_jax.benchmarking.systems import (
     encode_test,
 )
 from pvchat_jax.config.benchmark_schema import BenchmarkConfig
+from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
 from pvchat_jax.config.flags import to_dict
-from pvchat_jax.config.personalise_schema import PersonaliseConfig
 from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
@@ -106,7 +106,7 @@ def draw_corpus(config: BenchmarkConfig, subject: int) -> str:
     return str(folder)
 
 
-def member_config(config: BenchmarkConfig, member: Member) -> PersonaliseConfig:
+def member_config(config: BenchmarkConfig, member: Member) -> DrawnPersonConfig:
     """How a member is personalised; seeds of clips differ between subjects."""
     return dataclasses.replace(
         config.personalise,

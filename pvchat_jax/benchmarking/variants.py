@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
 from pvchat_jax.config.flags import override
-from pvchat_jax.config.personalise_schema import PersonaliseConfig
 
 DEFAULT = "default"
 
@@ -18,7 +18,7 @@ def _lora(rank: int) -> tuple[str, ...]:
     return _both(f"model.language_model.lora.rank={rank}", f"model.language_model.lora.alpha={2.0 * rank}")
 
 
-# Changes of `PersonaliseConfig` by name of the variant.
+# Changes of `DrawnPersonConfig` by name of the variant.
 VARIANTS: Mapping[str, Sequence[str]] = {
     DEFAULT: (),
     "plain": _both("model.qformer.remoh.start_layer=99"),
@@ -58,6 +58,6 @@ QUESTIONS: Mapping[str, Sequence[str]] = {
 }
 
 
-def variant(default: PersonaliseConfig, name: str) -> PersonaliseConfig:
+def variant(default: DrawnPersonConfig, name: str) -> DrawnPersonConfig:
     """The configuration of a variant."""
     return override(default, [f"--config.{change}" for change in VARIANTS[name]])

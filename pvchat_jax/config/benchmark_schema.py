@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from pvchat_jax.config.personalise_schema import PersonaliseConfig
+from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class BenchmarkConfig:
     num_test: int = 160
     baselines: bool = True
     shared_dir: str = ""
-    personalise: PersonaliseConfig
+    personalise: DrawnPersonConfig
 
     def __post_init__(self) -> None:
         for name in ("subjects", "seeds"):

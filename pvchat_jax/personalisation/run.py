@@ -10,7 +10,7 @@ import jax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from pvchat_jax.config.personalise_schema import CLIP_SETS, PersonaliseConfig
+from pvchat_jax.config.drawn_person_schema import CLIP_SETS, DrawnPersonConfig
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.data.records import Record, load_records, write_records
 from pvchat_jax.errors import UserError
@@ -41,7 +41,7 @@ class Personalised(NamedTuple):
     seconds: dict[str, float]
 
 
-def personalise(config: PersonaliseConfig, console: Console) -> Personalised:
+def personalise(config: DrawnPersonConfig, console: Console) -> Personalised:
     """Reads who is in `config.video`, draws clips of that person and others, trains, and chooses the threshold.
 
     Raises:
@@ -86,7 +86,7 @@ class ClipPaths(NamedTuple):
     calibration: Path
 
 
-def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> ClipPaths:
+def _draw_clips(config: DrawnPersonConfig, looks: Looks, console: Console) -> ClipPaths:
     """Clips with the frames that the model looks at and no more: drawing the others would take most of the time."""
     looked_at = config.stage2.data.num_frames
     paths = build_with_bar(
@@ -103,7 +103,7 @@ def _draw_clips(config: PersonaliseConfig, looks: Looks, console: Console) -> Cl
     return ClipPaths(paths.train, paths.calibration)
 
 
-def _cut_corpus(config: PersonaliseConfig, console: Console) -> list[CutPerson]:
+def _cut_corpus(config: DrawnPersonConfig, console: Console) -> list[CutPerson]:
     """The people of the corpus, who are cut out once and then found beside the videos."""
     if not config.corpus:
         raise UserError("composited clips need other people; name a folder with one video of each with --config.corpus=FOLDER.")
@@ -111,7 +111,7 @@ def _cut_corpus(config: PersonaliseConfig, console: Console) -> list[CutPerson]:
         return cut_corpus(Path(config.corpus), TinyBaseReader(config.weights, config.stage2), _shown_as(bars, "cutting out the corpus"))
 
 
-def _composite(config: PersonaliseConfig, corpus: Sequence[CutPerson], console: Console) -> ClipPaths:
+def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: Console) -> ClipPaths:
     """Clips of people who were cut out of the one video and of the corpus's; finished ones are kept."""
     folder = Path(config.shared_dir or config.output_dir) / "clips"
     paths = ClipPaths(folder / "train.jsonl", folder / "calibration.jsonl")
@@ -141,7 +141,7 @@ def _shown_as(bars: Progress, title: str) -> Callable[[int, int], None]:
     return lambda done, total: bars.update(task, completed=done, total=total)
 
 
-def choose_clips(clips: Sequence[Record], config: PersonaliseConfig) -> list[Record]:
+def choose_clips(clips: Sequence[Record], config: DrawnPersonConfig) -> list[Record]:
     """The records of `config.clip_set`: the one video, and the drawn clips of the kinds that the set has."""
     level = CLIP_SETS.index(config.clip_set)
     drawn = [record for record in clips if level >= _needed_level(record)]
@@ -158,7 +158,7 @@ def _needed_level(clip: Record) -> int:
     return 4 if invented and people_group(Identity(**clip.truth["identity"])) == "test" else 3
 
 
-def _one_video(clips: Sequence[Record], config: PersonaliseConfig) -> Record:
+def _one_video(clips: Sequence[Record], config: DrawnPersonConfig) -> Record:
     """The one video as a record, with the questions about presence that it answers by itself."""
     positive = next(record for record in clips if record.role == "positive")
     questions = tuple(question for question in positive.questions if question.type == "existence")
@@ -167,7 +167,7 @@ def _one_video(clips: Sequence[Record], config: PersonaliseConfig) -> Record:
     )
 
 
-def training_stages(config: PersonaliseConfig, records: Path) -> list[TrainConfig]:
+def training_stages(config: DrawnPersonConfig, records: Path) -> list[TrainConfig]:
     """The configurations of the stages that train, wired together and to the records."""
     out = Path(config.output_dir)
     stages: list[TrainConfig] = []

@@ -5,8 +5,8 @@ import pytest
 from configs import ablations
 from pvchat_jax.benchmarking.ablation import run_ablations
 from pvchat_jax.benchmarking.variants import DEFAULT, QUESTIONS, VARIANTS, variant
+from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
 from pvchat_jax.config.flags import flatten, override
-from pvchat_jax.config.personalise_schema import PersonaliseConfig
 from pvchat_jax.errors import UserError
 
 DEFAULT_CONFIG = ablations.tiny().benchmark.personalise
@@ -15,7 +15,7 @@ DEFAULT_CONFIG = ablations.tiny().benchmark.personalise
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_a_variant_changes_what_it_lists_and_nothing_else(name: str) -> None:
     changed = variant(DEFAULT_CONFIG, name)
-    assert isinstance(changed, PersonaliseConfig)
+    assert isinstance(changed, DrawnPersonConfig)
     before, after = flatten(DEFAULT_CONFIG), flatten(changed)
     differing = {setting for setting in before if before[setting] != after[setting]}
     listed = {change.partition("=")[0] for change in VARIANTS[name]}

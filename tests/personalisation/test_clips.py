@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from configs import personalise
-from pvchat_jax.config.personalise_schema import CLIP_SETS
+from configs import drawn_person
+from pvchat_jax.config.drawn_person_schema import CLIP_SETS
 from pvchat_jax.data.records import Record
 from pvchat_jax.personalisation.run import choose_clips, training_stages
 from pvchat_jax.world.people import Identity, people_group
 from pvchat_jax.world.plan import plan_video
 from pvchat_jax.world.questions import ask
 
-CONFIG = dataclasses.replace(personalise.tiny(), video="one.mp4", output_dir="out", seed=3)
+CONFIG = dataclasses.replace(drawn_person.tiny(), video="one.mp4", output_dir="out", seed=3)
 CLIPS = [
     Record(
         video=f"/{index}.mp4", subject="<Wilson>", role=plan.role, origin="rendered", questions=ask(plan, "<Wilson>"), truth=plan.truth()

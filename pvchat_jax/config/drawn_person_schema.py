@@ -13,7 +13,7 @@ CLIP_SOURCES = ("rendered", "composited")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PersonaliseConfig:
+class DrawnPersonConfig:
     """From one video of a person to a model that knows the person.
 
     Attributes:

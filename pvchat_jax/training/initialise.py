@@ -22,6 +22,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import PVChat, build_pvchat, init_boxed
 from pvchat_jax.sharding import make_mesh, param_shardings
 from pvchat_jax.training.checkpoint import Checkpoints
+from pvchat_jax.training.frozen_storage import read_like, store, stored_like
 from pvchat_jax.training.packs import check_base, read_pack
 from pvchat_jax.training.partition import Params, join_params, split_params, trainable_groups
 from pvchat_jax.training.state import TrainState, create_train_state
@@ -37,7 +38,7 @@ class Start(NamedTuple):
 
     Attributes:
       state: at the restored step, or step 0.
-      frozen: parameters that do not train, in `frozen_dtype`.
+      frozen: parameters that do not train, kept in `frozen_dtype`.
       init_from_steps: step of the `init_from` run that this run builds on, of that run's own, and so on; to be kept
         in every checkpoint, since those runs may go on.
       notes: lines for the user on where things came from.
@@ -149,8 +150,7 @@ def abstract_params(config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh)
 
     params = jax.tree.map(place, meta.unbox(boxed), param_shardings(boxed, mesh))
     trainable, frozen = split_params(params, trainable_groups(config.optimizer))
-    dtype = jnp.dtype(config.frozen_dtype)
-    return trainable, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding), frozen)
+    return trainable, stored_like(frozen, config.frozen_dtype)
 
 
 def ancestors(config: TrainConfig, steps: Sequence[int] | None) -> list[Ancestor]:
@@ -243,17 +243,18 @@ def _trained_by(run: Ancestor, wanted: Params) -> Params:
             f"{checkpoints.directory} no longer has step {run.step}, which this run builds on; "
             "start a new run from what is there with another --config.output_dir."
         )
-    return checkpoints.restore_trainable(run.step, wanted)
+    restored = checkpoints.restore_trainable(run.step, read_like(wanted))
+    return jax.tree.map(store, restored, wanted)
 
 
-def random_params(model: PVChat, config: TrainConfig, seed: int, wanted: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
-    """The `wanted` parameters as the seed gives them, created in their shards and dtypes; the others never exist."""
+def random_params(model: PVChat, config: TrainConfig, seed: int, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The `wanted` parameters as the seed gives them, created in their shards and as they are stored; the others never exist."""
 
-    def draw(key: jax.Array) -> dict[str, jax.Array]:
+    def draw(key: jax.Array) -> dict[str, Any]:
         params = flatten_dict(meta.unbox(init_boxed(model, config.model, key)), sep="/")
-        return {name: params[name].astype(leaf.dtype) for name, leaf in wanted.items()}
+        return {name: store(params[name], leaf) for name, leaf in wanted.items()}
 
-    return jax.jit(draw, out_shardings={name: leaf.sharding for name, leaf in wanted.items()})(jax.random.key(seed))
+    return jax.jit(draw, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, wanted))(jax.random.key(seed))
 
 
 def _refuse_missing(weights: str, missing: dict[str, Any], trainable: Sequence[str]) -> None:

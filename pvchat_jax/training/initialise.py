@@ -4,6 +4,7 @@ Frozen parameters are in no checkpoint. They are found again the same way each t
 rebuilt from its `config.json` and what that names.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -108,18 +109,27 @@ def state_like(trainable_like: Params, config: TrainConfig, mesh: jax.sharding.M
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
 
 
-def load_run(run_dir: str | Path, mesh: jax.sharding.Mesh | None = None, *, wanted: Callable[[str], bool] = lambda path: True) -> LoadedRun:
+def load_run(
+    run_dir: str | Path,
+    mesh: jax.sharding.Mesh | None = None,
+    *,
+    wanted: Callable[[str], bool] = lambda path: True,
+    as_floats: bool = False,
+) -> LoadedRun:
     """The newest checkpoint of a run, or a pack on its base, as a model that is ready to answer.
 
     Args:
       run_dir: output directory of a training run, or a pack.
       mesh: where parameters go; None takes the run's own mesh.
       wanted: whether the parameter of a `/`-joined path is wanted; the others are not read.
+      as_floats: gives what the run keeps in int8 as it was before, in bfloat16.
 
     Raises:
       UserError: there is no run, no checkpoint yet, or something it builds on is missing.
     """
     config = read_config(run_dir)
+    if as_floats and config.frozen_dtype == "int8":
+        config = dataclasses.replace(config, frozen_dtype="bfloat16")
     mesh = make_mesh(config.mesh) if mesh is None else mesh
     model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
     tokenizer = load_tokenizer(config.data.tokenizer, [config.data.subject])

@@ -71,7 +71,9 @@ def read_weights(directory: Path, like: Abstract, names: Collection[str]) -> tup
     _check_shapes(directory, {name: tuple(leaf.shape) for name, leaf in saved.items()}, like)
     present = {name: leaf for name, leaf in like.items() if name in saved and name in names}
     floats = read_like(present)
-    largest = max((math.prod(leaf.shape) * max(leaf.dtype.itemsize, saved[name].dtype.itemsize) for name, leaf in floats.items()), default=0)
+    largest = max(
+        (math.prod(leaf.shape) * max(leaf.dtype.itemsize, saved[name].dtype.itemsize) for name, leaf in floats.items()), default=0
+    )
     read = {}
     for portion in portions(present):
         restored = _restore(directory, {name: floats[name] for name in portion}, largest)

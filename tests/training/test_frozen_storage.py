@@ -19,6 +19,7 @@ from pvchat_jax.models.config import EIGHT_B, TINY, PVChatConfig
 from pvchat_jax.models.int8 import Int8Kernel, quantise
 from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.sharding import MESH_AXES, make_mesh, put_batch
+from pvchat_jax.training import weights
 from pvchat_jax.training.checkpoint import Checkpoints
 from pvchat_jax.training.initialise import Start, abstract_params, initialise, load_run
 from pvchat_jax.training.partition import Params
@@ -62,18 +63,34 @@ def assert_stored(frozen: Params, values: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("kind", ["safetensors", "converted", "seed"])
 def test_kernels_of_the_towers_come_into_int8_from_every_source(config: TrainConfig, tmp_path: Path, kind: str) -> None:
-    values, weights = all_params(config), tmp_path / "weights"
+    values, folder = all_params(config), tmp_path / "weights"
     if kind == "safetensors":
-        weights.mkdir()
-        save_file(values, weights / SAFETENSORS_FILE)
+        folder.mkdir()
+        save_file(values, folder / SAFETENSORS_FILE)
     elif kind == "converted":
         with ocp.PyTreeCheckpointer() as writer:
-            writer.save(weights, unflatten_dict(values, sep="/"))
+            writer.save(folder, unflatten_dict(values, sep="/"))
     else:
         config = dataclasses.replace(config, seed=5)
-    frozen = start(config if kind == "seed" else dataclasses.replace(config, weights=str(weights))).frozen
+    frozen = start(config if kind == "seed" else dataclasses.replace(config, weights=str(folder))).frozen
     assert_stored(frozen, values)
     assert "language_model/lm_head/lora_a" in flatten_dict(frozen, sep="/")  # it rests here, and is not in int8
+
+
+def test_one_kernel_after_the_other_is_read_so_that_no_two_exist_in_floats(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ocp.PyTreeCheckpointer() as writer:
+        writer.save(tmp_path / "weights", unflatten_dict(all_params(config), sep="/"))
+    read, restore = [], weights._restore
+
+    def restore_and_note(directory: Path, wanted: weights.Abstract, largest: int) -> dict[str, jax.Array]:
+        read.append(set(wanted))
+        return restore(directory, wanted, largest)
+
+    monkeypatch.setattr(weights, "_restore", restore_and_note)
+    start(dataclasses.replace(config, weights=str(tmp_path / "weights")))
+    assert [names for names in read if names & IN_INT8] == [{name} for name in sorted(IN_INT8, key=list(all_params(config)).index)]
 
 
 def test_scales_lie_like_the_output_channels_of_their_kernels(config: TrainConfig) -> None:

@@ -9,7 +9,8 @@ pack     what was learned about the subject alone, for colleagues with the same 
 adapter  the language model's LoRA for `peft.PeftModel.from_pretrained`, and a tokenizer with the subject's name
 merged   the language model with LoRA merged for `transformers`, and the tokenizer
 
-RUN may be a pack, except to make one. Nothing here needs PyTorch.
+RUN may be a pack, except to make one. The base of a run with frozen_dtype int8 is exported as it was before, which differs from
+what the run answers with by up to half a step of each weight. Nothing here needs PyTorch.
 """
 
 import argparse
@@ -72,8 +73,10 @@ def export(run: Path, form: str, destination: Path, *, dtype: str = "bfloat16", 
                 shutil.copyfile(run / THRESHOLD_FILE, directory / THRESHOLD_FILE)
             return f"wrote {destination}: {count} tensors; use it with --config.init_from={destination} or --run={destination}."
         if form == "full":
-            return _write_full(directory, load_run(run, mesh), jnp.dtype(dtype), peft_names, console) + f" to {destination}."
-        loaded = load_run(run, mesh, wanted=lambda path: path.startswith("language_model/"))
+            return (
+                _write_full(directory, load_run(run, mesh, as_floats=True), jnp.dtype(dtype), peft_names, console) + f" to {destination}."
+            )
+        loaded = load_run(run, mesh, wanted=lambda path: path.startswith("language_model/"), as_floats=True)
         loaded.tokenizer.save(directory)
         write = _write_merged if form == "merged" else _write_adapter
         return write(directory, loaded, dtype, console) + f" to {destination}."

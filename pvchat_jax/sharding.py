@@ -114,6 +114,19 @@ def constrain_where_divisible(array: jax.Array, *names: str | None) -> jax.Array
     return jax.lax.with_sharding_constraint(array, _divisible(wanted, array.shape))
 
 
+def gather_for_batch(array: jax.Array, *names: str | None) -> jax.Array:
+    """Brings together those axes of a parameter, of the logical names, that a mesh axis of the batch splits; the others may lie anyhow.
+
+    Without `mesh_context` does nothing.
+    """
+    check_axis_names(names)
+    if jax.sharding.get_abstract_mesh().empty:
+        return array
+    shared = {name for name, assigned in LOGICAL_AXIS_RULES if assigned in BATCH_AXES}
+    spec = (None if name in shared else PartitionSpec.UNCONSTRAINED for name in names)
+    return jax.lax.with_sharding_constraint(array, PartitionSpec(*spec))
+
+
 def param_shardings(boxed_params: Any, mesh: Mesh) -> Any:
     """Sharding of every parameter, in the structure of the unboxed tree.
 

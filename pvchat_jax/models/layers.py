@@ -11,16 +11,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pvchat_jax.models.int8 import PROJECTION, project
+
 Dtype = Any
 Initializer = Callable[..., jax.Array]
 
 TOKEN_INIT = nn.initializers.normal(0.02)
 KERNEL_INIT = nn.initializers.lecun_normal()  # keeps activations at any width, which 0.02 does not below a width of 1000
 
+_policies = jax.checkpoint_policies
 _REMAT_POLICIES = {
     "full": None,
-    "dots": jax.checkpoint_policies.checkpoint_dots,
-    "dots_with_no_batch_dims": jax.checkpoint_policies.checkpoint_dots_with_no_batch_dims,
+    "dots": _policies.save_from_both_policies(_policies.checkpoint_dots, _policies.save_only_these_names(PROJECTION)),
+    "dots_with_no_batch_dims": _policies.save_from_both_policies(
+        _policies.checkpoint_dots_with_no_batch_dims, _policies.save_only_these_names(PROJECTION)
+    ),
 }
 
 
@@ -61,7 +66,7 @@ class Dense(nn.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         shape = (inputs.shape[-1], self.features)
         kernel = self.param("kernel", nn.with_logical_partitioning(self.kernel_init, self.axes), shape, jnp.float32)
-        outputs = inputs.astype(self.dtype) @ kernel.astype(self.dtype)
+        outputs = project(inputs.astype(self.dtype), kernel, self.axes)
         if self.use_bias:
             bias = self.param("bias", nn.with_logical_partitioning(self.bias_init, self.axes[1:]), shape[1:], jnp.float32)
             outputs += bias.astype(self.dtype)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from pvchat_jax.models.int8 import project
 from pvchat_jax.models.layers import KERNEL_INIT, Dtype
 
 
@@ -41,7 +42,7 @@ _expand.defvjp(_expand_forward, _expand_backward)
 class LoRADense(nn.Module):
     """`x @ kernel + scale * (dropout(x) @ lora_a) @ lora_b`, no bias; rank 0 is a plain matrix product.
 
-    The kernel is meant to be frozen in bfloat16 and the two factors trained in float32, so the base path
+    The kernel is meant to be frozen in bfloat16 or int8 and the two factors trained in float32, so the base path
     keeps its name whether or not there is an adapter.
     """
 
@@ -58,7 +59,7 @@ class LoRADense(nn.Module):
         inputs = inputs.astype(self.dtype)
         size = inputs.shape[-1]
         kernel = self.param("kernel", nn.with_logical_partitioning(KERNEL_INIT, self.axes), (size, self.features), jnp.float32)
-        outputs = inputs @ kernel.astype(self.dtype)
+        outputs = project(inputs, kernel, self.axes)
         if self.rank:
             a_init = nn.with_logical_partitioning(_uniform_fan_in, (self.axes[0], "lora"))
             b_init = nn.with_logical_partitioning(nn.initializers.zeros_init(), ("lora", self.axes[1]))

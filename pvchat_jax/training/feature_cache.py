@@ -134,8 +134,9 @@ def describe_features(config: TrainConfig, params: Params, records: Sequence[Rec
     digest = hashlib.sha256()
     for name, leaf in sorted(flatten_dict(params, sep="/").items()):
         if name.split("/")[0] in ("vision_encoder", "vision_norm"):
-            digest.update(f"{name} {leaf.dtype} {leaf.shape}".encode())
-            digest.update(np.ascontiguousarray(gather_to_host(leaf)).view(np.uint8))
+            for array in jax.tree.leaves(leaf):  # of a kernel in int8 there are two
+                digest.update(f"{name} {array.dtype} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(gather_to_host(array)).view(np.uint8))
     return {
         "videos": _digest_of_files([record.video for record in records]),
         "draws_per_video": data.draws_per_video,

@@ -4,6 +4,7 @@ Frozen parameters are in no checkpoint. They are found again the same way each t
 rebuilt from its `config.json` and what that names.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import PVChat, build_pvchat, init_boxed
 from pvchat_jax.sharding import make_mesh, param_shardings
 from pvchat_jax.training.checkpoint import Checkpoints
+from pvchat_jax.training.frozen_storage import read_like, store, stored_like
 from pvchat_jax.training.packs import check_base, read_pack
 from pvchat_jax.training.partition import Params, join_params, split_params, trainable_groups
 from pvchat_jax.training.state import TrainState, create_train_state
@@ -37,7 +39,7 @@ class Start(NamedTuple):
 
     Attributes:
       state: at the restored step, or step 0.
-      frozen: parameters that do not train, in `frozen_dtype`.
+      frozen: parameters that do not train, kept in `frozen_dtype`.
       init_from_steps: step of the `init_from` run that this run builds on, of that run's own, and so on; to be kept
         in every checkpoint, since those runs may go on.
       notes: lines for the user on where things came from.
@@ -107,18 +109,27 @@ def state_like(trainable_like: Params, config: TrainConfig, mesh: jax.sharding.M
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state)
 
 
-def load_run(run_dir: str | Path, mesh: jax.sharding.Mesh | None = None, *, wanted: Callable[[str], bool] = lambda path: True) -> LoadedRun:
+def load_run(
+    run_dir: str | Path,
+    mesh: jax.sharding.Mesh | None = None,
+    *,
+    wanted: Callable[[str], bool] = lambda path: True,
+    as_floats: bool = False,
+) -> LoadedRun:
     """The newest checkpoint of a run, or a pack on its base, as a model that is ready to answer.
 
     Args:
       run_dir: output directory of a training run, or a pack.
       mesh: where parameters go; None takes the run's own mesh.
       wanted: whether the parameter of a `/`-joined path is wanted; the others are not read.
+      as_floats: gives what the run keeps in int8 as it was before, in bfloat16.
 
     Raises:
       UserError: there is no run, no checkpoint yet, or something it builds on is missing.
     """
     config = read_config(run_dir)
+    if as_floats and config.frozen_dtype == "int8":
+        config = dataclasses.replace(config, frozen_dtype="bfloat16")
     mesh = make_mesh(config.mesh) if mesh is None else mesh
     model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
     tokenizer = load_tokenizer(config.data.tokenizer, [config.data.subject])
@@ -149,8 +160,7 @@ def abstract_params(config: TrainConfig, model: PVChat, mesh: jax.sharding.Mesh)
 
     params = jax.tree.map(place, meta.unbox(boxed), param_shardings(boxed, mesh))
     trainable, frozen = split_params(params, trainable_groups(config.optimizer))
-    dtype = jnp.dtype(config.frozen_dtype)
-    return trainable, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=leaf.sharding), frozen)
+    return trainable, stored_like(frozen, config.frozen_dtype)
 
 
 def ancestors(config: TrainConfig, steps: Sequence[int] | None) -> list[Ancestor]:
@@ -243,17 +253,18 @@ def _trained_by(run: Ancestor, wanted: Params) -> Params:
             f"{checkpoints.directory} no longer has step {run.step}, which this run builds on; "
             "start a new run from what is there with another --config.output_dir."
         )
-    return checkpoints.restore_trainable(run.step, wanted)
+    restored = checkpoints.restore_trainable(run.step, read_like(wanted))
+    return jax.tree.map(store, restored, wanted)
 
 
-def random_params(model: PVChat, config: TrainConfig, seed: int, wanted: dict[str, jax.ShapeDtypeStruct]) -> dict[str, jax.Array]:
-    """The `wanted` parameters as the seed gives them, created in their shards and dtypes; the others never exist."""
+def random_params(model: PVChat, config: TrainConfig, seed: int, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The `wanted` parameters as the seed gives them, created in their shards and as they are stored; the others never exist."""
 
-    def draw(key: jax.Array) -> dict[str, jax.Array]:
+    def draw(key: jax.Array) -> dict[str, Any]:
         params = flatten_dict(meta.unbox(init_boxed(model, config.model, key)), sep="/")
-        return {name: params[name].astype(leaf.dtype) for name, leaf in wanted.items()}
+        return {name: store(params[name], leaf) for name, leaf in wanted.items()}
 
-    return jax.jit(draw, out_shardings={name: leaf.sharding for name, leaf in wanted.items()})(jax.random.key(seed))
+    return jax.jit(draw, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, wanted))(jax.random.key(seed))
 
 
 def _refuse_missing(weights: str, missing: dict[str, Any], trainable: Sequence[str]) -> None:

@@ -18,11 +18,12 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from pvchat_jax.config.inputs import PACKAGED_BASE, PACKAGED_BASE_DIRECTORY
 from pvchat_jax.errors import UserError
+from pvchat_jax.training.frozen_storage import portions, read_like, store
 
 SAFETENSORS_FILE = "model.safetensors"
 REPORT_FILE = "weights.json"  # the converters write it last and put a fingerprint of all tensors into it
 
-Abstract = dict[str, jax.ShapeDtypeStruct]
+Abstract = dict[str, Any]  # shape, dtype and sharding by name, as of `frozen_storage.stored_like`
 
 
 def weights_directory(weights: str) -> Path:
@@ -53,7 +54,7 @@ def read_weights(directory: Path, like: Abstract, names: Collection[str]) -> tup
     """Reads the named parameters from a directory of weights, straight into their shards.
 
     Returns:
-      Those of `names` that the directory has, and the part of `like` that it lacks.
+      Those of `names` that the directory has, stored as `like` says, and the part of `like` that it lacks.
 
     Raises:
       UserError: the directory holds no weights, or a tensor has another shape.
@@ -69,10 +70,14 @@ def read_weights(directory: Path, like: Abstract, names: Collection[str]) -> tup
             ) from error
     _check_shapes(directory, {name: tuple(leaf.shape) for name, leaf in saved.items()}, like)
     present = {name: leaf for name, leaf in like.items() if name in saved and name in names}
+    floats = read_like(present)
     largest = max(
-        (math.prod(leaf.shape) * max(leaf.dtype.itemsize, saved[name].dtype.itemsize) for name, leaf in present.items()), default=0
+        (math.prod(leaf.shape) * max(leaf.dtype.itemsize, saved[name].dtype.itemsize) for name, leaf in floats.items()), default=0
     )
-    read = _restore(directory, present, largest) if present else {}
+    read = {}
+    for portion in portions(present):
+        restored = _restore(directory, {name: floats[name] for name in portion}, largest)
+        read |= {name: store(restored.pop(name), present[name]) for name in portion}
     return read, {name: leaf for name, leaf in like.items() if name not in saved}
 
 
@@ -109,7 +114,7 @@ def read_safetensors(path: Path, like: Abstract, names: Collection[str]) -> tupl
             saved = set(file.keys())
             _check_shapes(path, {name: tuple(file.get_slice(name).get_shape()) for name in saved}, like)
             wanted = {name: leaf for name, leaf in like.items() if name in saved and name in names}
-            read = {name: _read_shards(file.get_slice(name), leaf) for name, leaf in wanted.items()}
+            read = {name: store(_read_shards(file.get_slice(name), read_like(leaf)), leaf) for name, leaf in wanted.items()}
     except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a readable safetensors file ({error}); restore it.") from error
     return read, {name: leaf for name, leaf in like.items() if name not in saved}

@@ -60,6 +60,7 @@ def test_overrides_change_what_they_name_with_its_type_and_nothing_else():
         ((TINY_2, "--config.model.language_model.sliding_window=x"), ("sliding_window takes a whole number", "'x'")),
         ((TINY_2, "--config.seed"), ("--config.seed",)),
         ((TINY_2, "--config.stage=3"), ("stage must be 1 or 2",)),
+        ((TINY_2, "--config.compute_dtype=int8"), ("compute_dtype 'int8' is not one of",)),  # which frozen_dtype may be
         ((TINY_2, "--config.data.image_size=32"), ("data.image_size 32 differs from model.vision.image_size 64",)),
         (("--config=configs/stage3.py",), ("configs/stage3.py", "did you mean configs/stage2.py?")),
         (("--config=configs/stage2.py:tinny",), ("configs/stage2.py", "'tinny'", "did you mean 'tiny'")),

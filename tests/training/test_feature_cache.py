@@ -18,9 +18,10 @@ from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.data.pipeline import VideoPass, read_clips
 from pvchat_jax.data.records import load_records
 from pvchat_jax.errors import UserError
+from pvchat_jax.models.int8 import quantise
 from pvchat_jax.sharding import make_mesh
 from pvchat_jax.training import feature_cache
-from pvchat_jax.training.feature_cache import cache_features, check_cacheable, feature_file
+from pvchat_jax.training.feature_cache import cache_features, check_cacheable, describe_features, feature_file
 from tests.training.stand_in import StandIn, make_config
 from tests.training.stand_in_run import OVERRIDES, params_of, stand_in_model, write_records
 
@@ -95,6 +96,17 @@ def test_what_is_there_is_used_again(config: TrainConfig, decoded: list[str]) ->
     assert "features of 12 of 12" in cache(config)
     assert decoded == []
     np.testing.assert_array_equal(stored(config), before)
+
+
+def test_features_of_an_encoder_in_int8_are_other_features(config: TrainConfig) -> None:
+    records = load_records(Path(config.data.train), config.data.subject)
+    params = params_of(config, ONE, 0)
+    described = [describe_features(config, params, records)["vision_parameters"]]
+    blocks = params["vision_encoder"]["lower_blocks"]
+    for factor in (1, 2):  # these two differ in their scales alone
+        blocks["kernel"] = quantise(factor * params_of(config, ONE, 0)["vision_encoder"]["lower_blocks"]["kernel"])
+        described.append(describe_features(config, params, records)["vision_parameters"])
+    assert len(set(described)) == 3
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(config: TrainConfig, decoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,17 @@ def test_a_later_stage_starts_from_a_pack_as_from_its_run(trained: Trained, tmp_
     assert_equal(of_pack, of_run)
 
 
+def test_a_pack_of_a_run_in_int8_is_for_the_base_as_it_was(trained: Trained, tmp_path: Path) -> None:
+    resting = (f"--config.init_from={trained.runs[0]}", "--config.optimizer.lora=0", "--config.frozen_dtype=int8")
+    ours = save_second_stage(arguments(trained.folder, str(tmp_path / "run"), 2, *resting))
+    export(ours, tmp_path / "pack")
+    assert_equal(load_file(tmp_path / "pack" / TENSORS_FILE), load_file(trained.packs[1] / TENSORS_FILE))
+    assert read_manifest(tmp_path / "pack").base_fingerprint == weights_fingerprint(trained.folder / "base")
+    loaded = load(tmp_path / "pack")
+    assert loaded.params["language_model"]["lm_head"]["kernel"].values.dtype == np.int8
+    assert_equal(loaded.params, load(ours).params)
+
+
 def start(config: TrainConfig) -> tuple[TrainState, Params]:
     """What the loop would start from."""
     checkpoints = Checkpoints(Path(config.output_dir) / CHECKPOINTS, read_only=True)

@@ -104,6 +104,36 @@ class LayerNorm(nn.Module):
         return (x * scale + bias).astype(self.dtype)
 
 
+def materialise(x: jax.Array) -> jax.Array:
+    """`x`, computed once and stored before its use.
+
+    For what takes many operations per element and is an operand of a matrix product: XLA's compiler for TPUs computes such an operand
+    anew for each tile of the product, in code that is unrolled over the tiles and takes a minute to compile.
+    """
+    return jax.lax.optimization_barrier(x)
+
+
+def gelu(x: jax.Array) -> jax.Array:
+    """The exact (erf) GELU."""
+    return materialise(nn.gelu(x, approximate=False))
+
+
+class Dropout(nn.Module):
+    """Zeroes each value with probability `rate` and rescales the others, as `flax.linen.Dropout` does and with the same bits."""
+
+    rate: float
+    deterministic: bool
+    broadcast_dims: tuple[int, ...] = ()
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        if self.deterministic or self.rate == 0:
+            return inputs
+        shape = [1 if axis in self.broadcast_dims else size for axis, size in enumerate(inputs.shape)]
+        kept = materialise(jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape))
+        return jnp.where(kept, inputs / (1 - self.rate), jnp.zeros_like(inputs))
+
+
 class DropPath(nn.Module):
     """Drops whole samples of a residual branch (stochastic depth) and rescales the others."""
 
@@ -113,4 +143,4 @@ class DropPath(nn.Module):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         every_axis_but_batch = tuple(range(1, inputs.ndim))
-        return nn.Dropout(self.rate, broadcast_dims=every_axis_but_batch, deterministic=self.deterministic)(inputs)
+        return Dropout(self.rate, self.deterministic, every_axis_but_batch)(inputs)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from pvchat_jax.models.int8 import project
-from pvchat_jax.models.layers import KERNEL_INIT, Dtype
+from pvchat_jax.models.layers import KERNEL_INIT, Dropout, Dtype
 
 
 def _uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Dtype) -> jax.Array:
@@ -65,7 +65,7 @@ class LoRADense(nn.Module):
             b_init = nn.with_logical_partitioning(nn.initializers.zeros_init(), ("lora", self.axes[1]))
             lora_a = self.param("lora_a", a_init, (size, self.rank), jnp.float32)
             lora_b = self.param("lora_b", b_init, (self.rank, self.features), jnp.float32)
-            dropped = nn.Dropout(self.dropout, deterministic=self.deterministic)(inputs)
+            dropped = Dropout(self.dropout, self.deterministic)(inputs)
             low = self.scale * (dropped @ lora_a.astype(self.dtype))  # [..., rank]
             outputs += _expand(low, lora_b.astype(self.dtype))
         return outputs

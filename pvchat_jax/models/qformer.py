@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from pvchat_jax.models.attention import attention_with_dropout, dot_product_attention
 from pvchat_jax.models.config import QFormerConfig
-from pvchat_jax.models.layers import TOKEN_INIT, Dense, DropPath, Dtype, LayerNorm, remat
+from pvchat_jax.models.layers import TOKEN_INIT, Dense, Dropout, DropPath, Dtype, LayerNorm, gelu, remat
 from pvchat_jax.models.remoh import HeadRouter, Routing, weigh_heads
 
 
@@ -36,7 +36,7 @@ class Residual(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, residual: jax.Array) -> jax.Array:
         x = Dense(self.config.width, self.axes, dtype=self.dtype, name="dense")(x)
-        x = nn.Dropout(self.config.hidden_dropout, deterministic=self.deterministic)(x)
+        x = Dropout(self.config.hidden_dropout, self.deterministic)(x)
         x = DropPath(self.drop_path, self.deterministic)(x)
         return LayerNorm(self.config.layer_norm_eps, self.dtype, name="norm")(x + residual)
 
@@ -73,7 +73,7 @@ class QFormerAttention(nn.Module):
             outputs = dot_product_attention(query, key, value, key_mask=key_mask, backend=self.backend)
         else:
             shape = (x.shape[0], config.num_heads, x.shape[1], source.shape[1])
-            keep = nn.Dropout(config.attention_dropout, deterministic=False)(jnp.ones(shape, jnp.float32))
+            keep = Dropout(config.attention_dropout, deterministic=False)(jnp.ones(shape, jnp.float32))
             outputs = attention_with_dropout(query, key, value, key_mask, keep)
         routing = None
         if self.routed:
@@ -94,7 +94,7 @@ class FeedForward(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         hidden = Dense(self.config.mlp_width, ("embed", "mlp"), dtype=self.dtype, name="intermediate")(x)
         residual = Residual(self.config, ("mlp", "embed"), self.drop_path, self.deterministic, self.dtype, name="output")
-        return residual(nn.gelu(hidden, approximate=False), x)
+        return residual(gelu(hidden), x)
 
 
 class QFormerLayer(nn.Module):
@@ -183,7 +183,7 @@ class QFormer(nn.Module):
             hidden = jnp.concatenate([hidden, text], axis=1)  # [B, Nq + Lt, Q]
             mask = jnp.concatenate([jnp.ones((batch, num_queries), bool), instruction_mask.astype(bool)], axis=1)
         hidden = LayerNorm(config.layer_norm_eps, self.dtype, name="embeddings_norm")(hidden)
-        hidden = nn.Dropout(config.hidden_dropout, deterministic=deterministic)(hidden)
+        hidden = Dropout(config.hidden_dropout, deterministic)(hidden)
         routing: dict[str, Routing] = {}
         for index in range(config.num_layers):
             layer = remat(QFormerLayer, self.remat_policy)(

@@ -7,7 +7,7 @@ import numpy as np
 
 from pvchat_jax.models.attention import dot_product_attention
 from pvchat_jax.models.config import VisionConfig
-from pvchat_jax.models.layers import TOKEN_INIT, Dense, Dtype, RMSNorm, scan_blocks
+from pvchat_jax.models.layers import TOKEN_INIT, Dense, Dtype, RMSNorm, gelu, scan_blocks
 from pvchat_jax.models.positions import resample_table, sincos_table
 
 
@@ -49,7 +49,7 @@ class VisionMLP(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         hidden = Dense(self.mlp_width, ("embed", "mlp"), dtype=self.dtype, name="fc1")(x)
-        return Dense(x.shape[-1], ("mlp", "embed"), dtype=self.dtype, name="fc2")(nn.gelu(hidden, approximate=False))
+        return Dense(x.shape[-1], ("mlp", "embed"), dtype=self.dtype, name="fc2")(gelu(hidden))
 
 
 class VisionBlock(nn.Module):

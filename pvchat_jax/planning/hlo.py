@@ -2,6 +2,9 @@
 
 Loops count as often as they turn: those over layers compare a counter that begins at 0 with a constant. A loop without such a
 constant counts once, so that the numbers stay lower bounds.
+
+The TPU compiler runs a collective beside products: it is then written in each fusion that a part of it runs in, all of them with
+the same `chain_id`, and counts once.
 """
 
 import math
@@ -19,6 +22,8 @@ _ARRAY = re.compile(r"\b([a-z][a-z0-9]*)\[([\d,]*)\](\{[^}]*\})?")
 _CALLED = re.compile(r"\b(?:calls|to_apply|body)=%?([\w.\-]+)")
 _CONDITION = re.compile(r"\bcondition=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"\bbranch_computations=\{([^}]*)\}")
+_CHAIN = re.compile(r'\bchain_id="(\d+)"')
+_OPERAND = re.compile(r"%([\w.\-]+)")
 _GROUP_SIZES = re.compile(r"replica_groups=\[\d+,(\d+)\]")
 _GROUP_LISTS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _GROUP_AXES = re.compile(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}")
@@ -55,6 +60,12 @@ class _Instruction(NamedTuple):
         branches = [name.strip().lstrip("%") for match in _BRANCHES.finditer(self.rest) for name in match[1].split(",")]
         return _CALLED.findall(self.rest) + branches
 
+    @property
+    def chain(self) -> str | None:
+        """What the parts of one collective have in common, if it was divided."""
+        match = _CHAIN.search(self.rest) if self.kind in _COLLECTIVES else None
+        return match and match[1]
+
 
 def read_movement(text: str) -> Movement:
     """What the program of an HLO text (`compiled.as_text()`) moves."""
@@ -62,9 +73,13 @@ def read_movement(text: str) -> Movement:
     memory = 0.0
     counts = dict.fromkeys(_COLLECTIVES, 0)
     received = dict.fromkeys(_COLLECTIVES, 0.0)
+    chains: set[str] = set()
     for name, times, in_memory in _runs(computations, entry, 1, True):
         for instruction in computations[name]:
-            if instruction.kind in _COLLECTIVES:
+            if instruction.kind in _COLLECTIVES and instruction.chain not in chains:
+                if instruction.chain:
+                    chains.add(instruction.chain)
+                    memory += 2 * times * _result_bytes(instruction, computations[name])
                 keeps_part = name.startswith("all-reduce-scatter")  # a fusion of the sum of everything and the choice of a part of it
                 kind = "reduce-scatter" if keeps_part else instruction.kind
                 counts[kind] += times
@@ -144,12 +159,27 @@ def _received_bytes(instruction: _Instruction) -> float:
     return sum(arrays) * received[instruction.kind]
 
 
+def _result_bytes(collective: _Instruction, fusion: list[_Instruction]) -> float:
+    """Bytes of the result of a divided collective, 0 if its first part says that they lie in the chip's fast memory."""
+    (result,) = _array_bytes(collective.shape, everywhere=True)
+    return result if any(result in _array_bytes(inner.shape) for inner in fusion if inner.is_root) else 0
+
+
 def _written_bytes(instruction: _Instruction, computations: dict[str, list[_Instruction]]) -> float:
     if instruction.opcode in _NO_TRAFFIC or instruction.opcode.endswith("-start"):  # its end has the result
         return 0
     if instruction.opcode == "dynamic-update-slice":
         return 0  # of what is in memory already; a small part of it changes
     bodies = [computations[name] for name in instruction.called if name in computations] if instruction.opcode == "fusion" else []
+    if len(bodies) == 1 and any(inner.chain for inner in bodies[0]):
+        return _written_beside_collective(bodies[0])
     arrays = _array_bytes(instruction.shape)
     updated = {size for body in bodies for inner in body if inner.opcode == "dynamic-update-slice" for size in _array_bytes(inner.shape)}
     return sum(size for size in arrays if size not in updated)
+
+
+def _written_beside_collective(body: list[_Instruction]) -> float:
+    """Bytes that a fusion writes apart from the collective a part of which runs in it, whose operand and result it hands on."""
+    made = {inner.name: inner for inner in body}
+    results = [made[name] for root in body if root.is_root for name in _OPERAND.findall(root.rest) if name in made]
+    return sum(sum(_array_bytes(inner.shape)) for inner in results if inner.opcode != "parameter" and not inner.chain)

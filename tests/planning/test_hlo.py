@@ -57,6 +57,48 @@ def test_memory_sees_what_is_made_and_not_what_is_updated_in_place_or_kept_near(
     assert read_movement(PROGRAM).memory_bytes == 2 * (32 * made_in_loop + gathered + reduced)
 
 
+BESIDE_PRODUCTS = """\
+HloModule jit_step, is_scheduled=true
+
+%begin (shard: bf16[100,25]) -> (bf16[100,25], bf16[100,100]) {
+  %shard = bf16[100,25]{1,0:T(8,128)(2,1)} parameter(0)
+  %part.0 = bf16[100,100]{1,0} all-gather(%shard), channel_id=7, replica_groups=[1,4]<=[4], frontend_attributes={chain_id="3"}
+  ROOT %begun = (bf16[100,25]{1,0}, bf16[100,100]{1,0}) custom-call(%part.0), custom_call_target="AsyncCollectiveStart"
+}
+
+%product (shard.1: bf16[100,25], whole: bf16[100,100], x: f32[50,50]) -> (f32[50,50], bf16[100,25], bf16[100,100]) {
+  %shard.1 = bf16[100,25]{1,0} parameter(0)
+  %whole = bf16[100,100]{1,0} parameter(1)
+  %x = f32[50,50]{1,0} parameter(2)
+  %y = f32[50,50]{1,0} convolution(%x, %x), dim_labels=bf_io->bf
+  %part.1 = bf16[100,100]{1,0} all-gather(%shard.1), channel_id=7, replica_groups=[1,4]<=[4], frontend_attributes={chain_id="3"}
+  ROOT %both = (f32[50,50]{1,0}, bf16[100,25]{1,0}, /*index=2*/bf16[100,100]{1,0}) tuple(%y, %shard.1, /*index=2*/%part.1)
+}
+
+ENTRY %main (w: bf16[100,25], v: f32[50,50]) -> f32[50,50] {
+  %w = bf16[100,25]{1,0} parameter(0)
+  %v = f32[50,50]{1,0} parameter(1)
+  %one = (bf16[100,25]{1,0}, bf16[100,100]{1,0}) fusion(%w), kind=kCustom, calls=%begin
+  %a = bf16[100,25]{1,0} get-tuple-element(%one), index=0
+  %b = bf16[100,100]{1,0} get-tuple-element(%one), index=1
+  %two = (f32[50,50]{1,0}, bf16[100,25]{1,0}, bf16[100,100]{1,0}) fusion(%a, %b, %v), kind=kOutput, calls=%product
+  ROOT %out = f32[50,50]{1,0} get-tuple-element(%two), index=0
+}
+"""
+
+
+def test_a_collective_in_parts_beside_products_counts_once() -> None:
+    movement = read_movement(BESIDE_PRODUCTS)
+    assert movement.collectives == {"all-gather": 1}
+    assert movement.link_bytes == {"all-gather": 20_000 * 3 / 4}
+    assert movement.memory_bytes == 2 * (20_000 + 10_000)
+
+
+def test_a_gathered_array_that_is_kept_near_is_not_in_memory() -> None:
+    near = BESIDE_PRODUCTS.replace("bf16[100,100]{1,0})", "bf16[100,100]{1,0:S(1)})")
+    assert read_movement(near).memory_bytes == 2 * 10_000
+
+
 def test_a_loop_of_unknown_length_counts_once() -> None:
     text = PROGRAM.replace("constant(32)", "parameter(1)")
     assert read_movement(text).collectives["all-gather"] == 1 + 1

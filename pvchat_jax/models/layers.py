@@ -121,23 +121,23 @@ def gelu(x: jax.Array) -> jax.Array:
 class Dropout(nn.Module):
     """Zeroes each value with probability `rate` and rescales the others, as `flax.linen.Dropout` does and with the same bits."""
 
-    rate: float
+    rate: jax.typing.ArrayLike
     deterministic: bool
     broadcast_dims: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        if self.deterministic or self.rate == 0:
+        if self.deterministic or (isinstance(self.rate, float | int) and self.rate == 0):
             return inputs
         shape = [1 if axis in self.broadcast_dims else size for axis, size in enumerate(inputs.shape)]
         kept = materialise(jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape))
-        return jnp.where(kept, inputs / (1 - self.rate), jnp.zeros_like(inputs))
+        return jnp.where(kept, inputs / jnp.asarray(1 - self.rate, inputs.dtype), jnp.zeros_like(inputs))
 
 
 class DropPath(nn.Module):
     """Drops whole samples of a residual branch (stochastic depth) and rescales the others."""
 
-    rate: float
+    rate: jax.typing.ArrayLike
     deterministic: bool
 
     @nn.compact

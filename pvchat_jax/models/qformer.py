@@ -4,7 +4,7 @@ Upper layers are ReMoH-routed. Query rows and text rows share self-attention and
 feed-forward networks; text rows (an optional instruction) never see the vision features directly.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -29,7 +29,7 @@ class Residual(nn.Module):
 
     config: QFormerConfig
     axes: tuple[str, str]
-    drop_path: float
+    drop_path: jax.typing.ArrayLike
     deterministic: bool
     dtype: Dtype
 
@@ -50,7 +50,7 @@ class QFormerAttention(nn.Module):
 
     config: QFormerConfig
     routed: bool
-    drop_path: float
+    drop_path: jax.typing.ArrayLike
     deterministic: bool
     backend: str
     dtype: Dtype
@@ -86,7 +86,7 @@ class FeedForward(nn.Module):
     """Dense, exact GELU, `Residual`."""
 
     config: QFormerConfig
-    drop_path: float
+    drop_path: jax.typing.ArrayLike
     deterministic: bool
     dtype: Dtype
 
@@ -101,12 +101,13 @@ class QFormerLayer(nn.Module):
     """Self-attention over all rows, cross-attention of the query rows (some layers), feed-forward.
 
     `__call__(hidden: float[B, Nq + Lt, Q], features: float[B, L, E], mask: bool[B, Nq + Lt] | None)` returns
-    the next hidden state and the layer's routing by module name.
+    the next hidden state and the layer's routing as `self` and `cross`. The index matters for nothing but what kind of layer it is.
     """
 
     config: QFormerConfig
     index: int
     num_queries: int
+    drop_path: jax.typing.ArrayLike
     deterministic: bool
     backend: str
     dtype: Dtype
@@ -114,20 +115,19 @@ class QFormerLayer(nn.Module):
     @nn.compact
     def __call__(self, hidden: jax.Array, features: jax.Array, mask: jax.Array | None) -> tuple[jax.Array, dict[str, Routing]]:
         config = self.config
-        drop_path = config.drop_path * self.index / max(config.num_layers - 1, 1)
         routed = config.is_routed(self.index)
 
         def attention(name: str) -> QFormerAttention:
-            return QFormerAttention(config, routed, drop_path, self.deterministic, self.backend, self.dtype, name=name)
+            return QFormerAttention(config, routed, self.drop_path, self.deterministic, self.backend, self.dtype, name=name)
 
         def feed_forward(name: str) -> FeedForward:
-            return FeedForward(config, drop_path, self.deterministic, self.dtype, name=name)
+            return FeedForward(config, self.drop_path, self.deterministic, self.dtype, name=name)
 
         routing = {}
-        hidden, routing[f"{self.index}.self"] = attention("self_attention")(hidden, hidden, mask)
+        hidden, routing["self"] = attention("self_attention")(hidden, hidden, mask)
         queries, text = hidden[:, : self.num_queries], hidden[:, self.num_queries :]
         if config.has_cross_attention(self.index):
-            queries, routing[f"{self.index}.cross"] = attention("cross_attention")(queries, features, None)
+            queries, routing["cross"] = attention("cross_attention")(queries, features, None)
         rows = [feed_forward("query_ffn")(queries)]
         if text.shape[1]:
             rows.append(feed_forward("text_ffn")(text))
@@ -151,8 +151,26 @@ class TextEmbeddings(nn.Module):
         return table("word", config.vocab_size)[input_ids] + table("position", config.max_text_length)[None, : input_ids.shape[1]]
 
 
+def layer_runs(config: QFormerConfig) -> list[range]:
+    """All layers in order as runs in which each `cross_attention_every` layers are of the same kinds as those before them.
+
+    The first layers of these groups are what a range steps over: `range(0, 6, 2)` are layers 0 to 5, two at a time.
+    """
+    group, boundary = config.cross_attention_every, min(config.remoh.start_layer, config.num_layers)
+    runs = []
+    for first, end in ((0, boundary), (boundary, config.num_layers)):
+        aligned = min(-(-first // group) * group, end)
+        rest = aligned + (end - aligned) // group * group
+        alone = [range(layer, layer + 1) for layer in range(first, end) if not aligned <= layer < rest]
+        runs += [*alone, range(aligned, rest, group)]
+    return sorted((run for run in runs if run), key=lambda run: run.start)
+
+
 class QFormer(nn.Module):
     """Reads `features: float[B, L, E]` with `query_tokens: float[Nq, Q]` and returns a `QFormerOutput`.
+
+    Training goes through layers of the same kinds in a loop, which otherwise are most of what there is to compile for a TPU. Its
+    parameters are those of separate layers. Evaluation has the layers one by one, so that what is between them can be looked at.
 
     Args of `__call__`:
       instruction_ids: int[B, Lt] or None; instruction_mask: bool[B, Lt]. Positions count from 0 whatever
@@ -185,12 +203,58 @@ class QFormer(nn.Module):
         hidden = LayerNorm(config.layer_norm_eps, self.dtype, name="embeddings_norm")(hidden)
         hidden = Dropout(config.hidden_dropout, deterministic)(hidden)
         routing: dict[str, Routing] = {}
-        for index in range(config.num_layers):
-            layer = remat(QFormerLayer, self.remat_policy)(
-                config, index, num_queries, deterministic, self.backend, self.dtype, name=f"layer_{index}"
-            )
-            hidden, layer_routing = layer(hidden, features, mask)
-            hidden = nn.with_logical_constraint(hidden, ("batch", "length", "embed_activation"))
-            routing |= layer_routing
+        for run in layer_runs(config):
+            if deterministic or self.is_initializing() or len(run) == 1:
+                for index in range(run.start, run.stop):
+                    layer = self._layer(index, num_queries, deterministic, self._drop_path(index), name=f"layer_{index}")
+                    hidden, own = layer(hidden, features, mask)
+                    hidden = nn.with_logical_constraint(hidden, ("batch", "length", "embed_activation"))
+                    routing |= _named(own, index)
+            else:
+                hidden, own = self._loop(run, num_queries, hidden, features, mask)
+                routing |= own
         text_rows = hidden[:, num_queries:] if instruction_ids is not None else None
         return QFormerOutput(hidden[:, :num_queries], text_rows, routing)
+
+    def _drop_path(self, index: int) -> float:
+        return self.config.drop_path * index / max(self.config.num_layers - 1, 1)
+
+    def _layer(self, index: int, num_queries: int, deterministic: bool, drop_path: jax.typing.ArrayLike, **module: Any) -> QFormerLayer:
+        layer = remat(QFormerLayer, self.remat_policy)
+        return layer(self.config, index, num_queries, drop_path, deterministic, self.backend, self.dtype, **module)
+
+    def _loop(
+        self, run: range, num_queries: int, hidden: jax.Array, features: jax.Array, mask: jax.Array | None
+    ) -> tuple[jax.Array, dict[str, Routing]]:
+        """The layers of `run` with dropout, `run.step` of them at each turn of a loop over their stacked parameters."""
+        members = range(run.step)
+        params = [_stack([self.variables["params"][f"layer_{first + member}"] for first in run]) for member in members]
+        keys = jax.random.split(self.make_rng("dropout"), (len(run), run.step)) if self.has_rng("dropout") else None
+        rates = jnp.array([[self._drop_path(first + member) for member in members] for first in run])
+
+        def turn(hidden: jax.Array, xs: tuple[list, jax.Array, jax.Array]) -> tuple[jax.Array, list[dict[str, Routing]]]:
+            params, keys, rates = xs
+            routing = []
+            for member in members:
+                drop_path = rates[member] if self.config.drop_path else 0.0
+                layer = self._layer(run.start + member, num_queries, False, drop_path, parent=None)
+                rngs = {} if keys is None else {"dropout": keys[member]}
+                hidden, own = layer.apply({"params": params[member]}, hidden, features, mask, rngs=rngs)
+                hidden = nn.with_logical_constraint(hidden, ("batch", "length", "embed_activation"))
+                routing.append(own)
+            return hidden, routing
+
+        hidden, stacked = jax.lax.scan(turn, hidden, (params, keys, rates))
+        routing = {}
+        for turned, first in enumerate(run):
+            for member in members:
+                routing |= _named(jax.tree.map(lambda x, turned=turned: x[turned], stacked[member]), first + member)
+        return hidden, routing
+
+
+def _named(routing: dict[str, Routing], index: int) -> dict[str, Routing]:
+    return {f"{index}.{attention}": values for attention, values in routing.items()}
+
+
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)

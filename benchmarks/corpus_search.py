@@ -20,12 +20,13 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pvchat_jax.synthesis.corpus import MIN_FACE, build_corpus
+from pvchat_jax.synthesis.corpus import build_corpus
 from pvchat_jax.synthesis.faces.reader import Face
 from pvchat_jax.synthesis.retrieval import similarities
 
 DIMENSION = 512
 _FACES_PER_PICTURE = 8
+_SIDE = 48  # pixels of a picture
 _PEOPLE = 100  # faces cluster around this many directions, or no two random ones would be alike
 _NUM_LOOK_ALIKES = 20
 _REPEATS = 7
@@ -37,6 +38,7 @@ class RandomReader:
     name = "random embeddings"
     same_person = 0.6
     alike = 0.3
+    fewest_pixels = _SIDE
     quality_note = ""
 
     def __init__(self) -> None:
@@ -49,7 +51,7 @@ class RandomReader:
 
     def _face(self) -> Face:
         embedding = self._people[self._rng.integers(_PEOPLE)] + 1.2 * self._rng.normal(size=DIMENSION).astype(np.float32)
-        return Face((0.0, 0.0, MIN_FACE, MIN_FACE), None, 1.0, (embedding / np.linalg.norm(embedding)).astype(np.float32))
+        return Face((0.0, 0.0, _SIDE, _SIDE), None, 1.0, (embedding / np.linalg.norm(embedding)).astype(np.float32))
 
 
 def measure(num_faces: int, folder: Path) -> dict[str, str]:
@@ -57,7 +59,7 @@ def measure(num_faces: int, folder: Path) -> dict[str, str]:
     reader = RandomReader()
     num_pictures = -(-num_faces // _FACES_PER_PICTURE)
     for number in range(num_pictures):  # of different contents, or they would be read once
-        picture = np.frombuffer(number.to_bytes(MIN_FACE * MIN_FACE * 3), np.uint8).reshape(MIN_FACE, MIN_FACE, 3)
+        picture = np.frombuffer(number.to_bytes(_SIDE * _SIDE * 3), np.uint8).reshape(_SIDE, _SIDE, 3)
         Image.fromarray(picture).save(folder / f"{number:07d}.png", compress_level=1)
     empty = _peak_megabytes()
     build = _seconds(lambda: build_corpus(folder, reader, folder / "index"))

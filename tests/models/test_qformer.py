@@ -47,36 +47,35 @@ def test_the_8b_preset_compiles_four_layers_of_twelve():
     assert layer_runs(QFormerConfig()) == [range(0, 6, 2), range(6, 12, 2)]
 
 
-def run(config: QFormerConfig, deterministic: bool, seed: int = 0):
-    """Sum over outputs and routing, and its gradient by all parameters, with an instruction."""
+def outcome_of(config: QFormerConfig, deterministic: bool):
+    """Function of a seed: a sum over outputs and routing with them, and its gradient by all parameters, with an instruction."""
     keys = jax.random.split(jax.random.key(3), 4)
-    model = QFormer(config, remat_policy="full" if not deterministic else "none")
+    model = QFormer(config, remat_policy="none" if deterministic else "full")
     queries, features = jax.random.normal(keys[0], (5, 24)), jax.random.normal(keys[1], (2, 7, 10))
     ids, mask = jax.random.randint(keys[2], (2, 3), 0, 16), jnp.array([[True, True, False], [True, True, True]])
     params = random_params(model.init, keys[3], queries, features, ids, mask)
 
-    def loss(params):
-        output = model.apply(
-            {"params": params}, queries, features, ids, mask, deterministic=deterministic, rngs={"dropout": jax.random.key(seed)}
-        )
+    def loss(params, key):
+        output = model.apply({"params": params}, queries, features, ids, mask, deterministic=deterministic, rngs={"dropout": key})
         weights = [jnp.sin(jnp.arange(leaf.size)).reshape(leaf.shape) for leaf in jax.tree.leaves(output)]
         return sum(jnp.sum(leaf * weight) for leaf, weight in zip(jax.tree.leaves(output), weights, strict=True)), output
 
-    return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    compiled = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    return lambda seed: compiled(params, jax.random.key(seed))
 
 
 def test_the_loop_is_the_layers_one_after_another():
     config = with_start(0, num_layers=4)
     assert layer_runs(config) == [range(0, 4, 2)]
-    looped, separate = run(config, deterministic=False), run(config, deterministic=True)
+    looped, separate = (outcome_of(config, deterministic)(0) for deterministic in (False, True))
     assert jax.tree.structure(looped) == jax.tree.structure(separate)
     for mine, other in zip(jax.tree.leaves(looped), jax.tree.leaves(separate), strict=True):
         np.testing.assert_allclose(mine, other, rtol=2e-4, atol=2e-5)
 
 
 def test_dropout_of_the_loop_follows_from_the_key():
-    config = with_start(9, 1, num_layers=2, drop_path=0.5, hidden_dropout=0.5)
-    (first, _), _ = run(config, deterministic=False, seed=0)
-    (again, _), _ = run(config, deterministic=False, seed=0)
-    (other, _), _ = run(config, deterministic=False, seed=1)
+    outcome = outcome_of(with_start(9, 1, num_layers=2, drop_path=0.5, hidden_dropout=0.5), deterministic=False)
+    (first, _), _ = outcome(0)
+    (again, _), _ = outcome(0)
+    (other, _), _ = outcome(1)
     assert first == again != other

@@ -2,15 +2,21 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 
+def temporary_beside(path: Path) -> Path:
+    """A name in the folder of `path` that nobody else uses: numbers of processes repeat between the containers that share a disk."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Makes `path` hold all of `content` or, when that fails, what it held before; makes its folder if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -30,7 +36,7 @@ def new_directory(path: Path) -> Iterator[Path]:
     """
     if path.exists():
         raise FileExistsError(f"{path} exists already")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     temporary.mkdir(parents=True)
     try:
         yield temporary

@@ -42,7 +42,7 @@ class Plan:
 
     test_videos: int = 160
     personalise: DrawnPersonConfig = dataclasses.field(default_factory=lambda: drawn_person.get_config("tiny"))
-    minutes: str = "3 to 6 minutes"
+    minutes: str = "2 to 4 minutes"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

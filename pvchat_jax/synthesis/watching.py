@@ -16,6 +16,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from pvchat_jax.data.video import open_video
 from pvchat_jax.errors import UserError
+from pvchat_jax.files import temporary_beside
 from pvchat_jax.synthesis.records import Shot, Source, sha256_of
 
 _CUT_DISTANCE = 0.35  # between the colour histograms of two frames, where 1 is no colour in common
@@ -122,7 +123,7 @@ def write_clip(path: Path, frames: Iterable[np.ndarray], frames_per_second: floa
       ValueError: no frames, or of odd size.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         with av.open(str(temporary), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
             stream = container.add_stream("libx264", rate=Fraction(frames_per_second).limit_denominator(1001))

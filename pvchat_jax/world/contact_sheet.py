@@ -1,12 +1,12 @@
 """A picture of a world's people: the subject in the reference video and in others, and below them look-alikes of the tests."""
 
 import io
-import os
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from pvchat_jax.errors import UserError
+from pvchat_jax.files import write_atomically
 from pvchat_jax.world.actions import WALK_RIGHT
 from pvchat_jax.world.base_questions import feature_in_words
 from pvchat_jax.world.people import IDENTITY_VALUES, Identity, Outfit
@@ -50,15 +50,10 @@ def write_contact_sheet(path: str | Path, *, seed: int, subject: str) -> None:
         raise UserError(f"the seed {seed} is negative; choose 0 or more.")
     content = io.BytesIO()
     draw_contact_sheet(seed, subject).save(content, "PNG")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.getvalue())
-        os.replace(temporary, path)
+        write_atomically(path, content.getvalue())
     except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"{path} cannot be written ({error.strerror}); choose another place.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def draw_contact_sheet(seed: int, subject: str) -> Image.Image:

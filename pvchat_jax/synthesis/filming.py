@@ -71,11 +71,14 @@ def plan_windows(subject: Member, others: Sequence[Member], *, seconds: float, c
     for member in others:
         if member.role == "positive":
             shown.setdefault(member.source.sha256, []).append(member.person)
-    planned = []
+    stretches: dict[tuple[str, float, float], tuple[str, Window]] = {}
     for member in others:
         if member.split != "calibration":
             hidden = shown.get(member.source.sha256, ()) if member.role != "positive" else ()
-            planned += [(member.split, window) for window in windows_of(member, seconds=seconds, count=count, without=hidden)]
+            for window in windows_of(member, seconds=seconds, count=count, without=hidden):
+                # of two people who are seen together the first, who is more alike, makes it a clip
+                stretches.setdefault((member.source.sha256, window.start, window.end), (member.split, window))
+    planned = list(stretches.values())
     num_negatives = sum(split == "train" for split, _ in planned)
     own = windows_of(subject, seconds=seconds, count=min(count, max(1, num_negatives)))
     return [("train", window) for window in own] + planned

@@ -16,7 +16,7 @@ from pvchat_jax.files import write_atomically
 from pvchat_jax.pretraining.truth import PERSON_CLASSES
 from pvchat_jax.synthesis.faces.tiny_base import Seen, TinyBaseReader
 from pvchat_jax.synthesis.generators.compositor import Member
-from pvchat_jax.synthesis.generators.cutouts import CutOut, cut_out_frames
+from pvchat_jax.synthesis.generators.cutouts import CutOut, cut_out
 from pvchat_jax.synthesis.records import sha256_of
 from pvchat_jax.world.people import IDENTITY_VALUES, Outfit
 from pvchat_jax.world.staging import HALF_SHOULDERS, HEAD_RADII
@@ -111,7 +111,7 @@ def _cut(frames: np.ndarray, seen: Seen) -> CutOut:
     height, width = frames.shape[1:3]
     radii = HEAD_RADII[seen.most_probable("face")]
     shoulders = HALF_SHOULDERS[seen.most_probable("build")] / np.sqrt(radii[0] * radii[1])
-    return cut_out_frames(frames, seen.head_boxes * [width, height, width, height], float(shoulders))
+    return cut_out(frames, seen.head_boxes * [width, height, width, height], float(shoulders))
 
 
 def _person(key: str, seen: Seen, cut: CutOut) -> CutPerson:

@@ -117,14 +117,14 @@ def _load_generator(config: SynthesisConfig, index: int, crowd: Crowd) -> ClipGe
 def _load_compositor(config: SynthesisConfig, crowd: Crowd) -> ClipGenerator:
     """Cuts everybody out, the subject first, who comes first in the crowd; what is known of nobody, figures and scenes, stays empty."""
     from pvchat_jax.synthesis.generators.compositor import Compositor, Member
-    from pvchat_jax.synthesis.generators.cutouts import cut_out_frames
+    from pvchat_jax.synthesis.generators.cutouts import cut_out
 
     members: dict[str, Member] = {}
     for performer in crowd():
         key = performer.source.sha256
         if key not in members:
             framed = frame_performer(performer, config.num_frames, config.width, config.height)
-            members[key] = Member(key=key, figure="", scene="", cut=cut_out_frames(framed.frames, framed.boxes))
+            members[key] = Member(key=key, figure="", scene="", cut=cut_out(framed.frames, framed.boxes))
     return Compositor(members, lead=next(iter(members)))
 
 

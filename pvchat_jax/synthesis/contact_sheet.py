@@ -89,7 +89,7 @@ def _about(clip: Clip, *more: str) -> str:
 
 
 def _rejects_section(folder: Path, made: TrainingSet, counted: Statistics) -> Section:
-    counts = table("Rejected clips by reason", ("reason", "clips"), [(reason, str(number)) for reason, number in counted.rejected.items()])
+    counts = table("Rejected clips", ("why", "clips"), [(kind.replace("_", " "), str(number)) for kind, number in counted.rejected.items()])
     badge = '<span class="badge wrong">✗ rejected</span>'
     cards = "".join(
         _card(folder, clip, f'<p class="about">{badge} {text(clip.rejected)}</p><p class="about">{text(_about(clip, clip.role))}</p>')

@@ -24,7 +24,11 @@ def drop_repetitions(clips: Sequence[_Asked]) -> tuple[list[_Asked], list[Clip]]
         known = seen.setdefault((clip.source, clip.role), SeenClips())
         nearest = known.nearest(clip.checks["hash"]) if "hash" in clip.checks else None
         if nearest is not None and nearest[1] < CheckLimits.min_distance:
-            checks = {**clip.checks, "nearest_duplicate": {"clip": nearest[0], "distance": round(nearest[1], 4)}}
+            checks = {
+                **clip.checks,
+                "rejected_as": "duplicate",
+                "nearest_duplicate": {"clip": nearest[0], "distance": round(nearest[1], 4)},
+            }
             repeated.append(dataclasses.replace(clip, checks=checks, rejected="the clip nearly repeats an earlier one of the person."))
             continue
         if "hash" in clip.checks:

@@ -47,15 +47,6 @@ class _Body(NamedTuple):
         return (np.abs(self.body) / (shoulders + grow)) ** 4 + (np.abs(below) / height) ** 4 < 1
 
 
-def person_mask(frame: NDArray[np.uint8], box: tuple[float, float, float, float]) -> NDArray[np.float32]:
-    """Coverage float32[H, W] in 0..1 of the person whose head is in `box` (left, top, right, bottom in pixels).
-
-    Raises:
-      UserError: OpenCV is not installed.
-    """
-    return soft_alpha(person_masks(frame[None], np.array([box], np.float64)))[0]
-
-
 def follow_head(frames: NDArray[np.uint8], boxes: Boxes) -> Boxes:
     """Smooths detections of one head: the frame with the most typical box is looked for in all others.
 

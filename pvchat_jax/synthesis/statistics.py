@@ -1,18 +1,17 @@
 """Counts over a training set."""
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 from pvchat_jax.config.schema import QUESTION_TYPES
 from pvchat_jax.data.records import LABELS, ROLES
+from pvchat_jax.synthesis.checking import count_rejections
 from pvchat_jax.synthesis.records import Clip, Person, Sighting
 from pvchat_jax.synthesis.splitting import SPLITS
 from pvchat_jax.synthesis.training_set import TrainingSet
 
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _BEST_SIGHTINGS = 12  # whose mean quality stands for what the video offers
 
 
@@ -23,7 +22,7 @@ class Statistics:
     Attributes:
       clips: numbers by split, then by role.
       tools: numbers of training clips by tool, then by label.
-      rejected: numbers by reason, whose numbers are written as `#`. made: numbers of clips that were checked, by label, and `kept`
+      rejected: numbers by kind, one of `checking.REJECTIONS`. made: numbers of clips that were checked, by label, and `kept`
         of these. A clip that repeats another counts as rejected.
       questions: numbers in train by type, then by label.
       set_aside: numbers by stage.
@@ -62,7 +61,7 @@ def count(made: TrainingSet) -> Statistics:
     return Statistics(
         clips=clips,
         tools=dict(sorted(tools.items())),
-        rejected=dict(Counter(_NUMBER.sub("#", clip.rejected) for clip in made.rejected).most_common()),
+        rejected=count_rejections(clip.checks for clip in made.rejected),
         made={label: kept[label] + failed[label] for label in LABELS},
         kept={label: kept[label] for label in LABELS},
         questions=questions,

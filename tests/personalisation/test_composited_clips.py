@@ -11,7 +11,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.personalisation.composited_clips import composite_clips, plan_clips, sort_corpus
 from pvchat_jax.personalisation.cut_people import CutPerson
 from pvchat_jax.synthesis.generators.compositor import Member
-from pvchat_jax.synthesis.generators.cutouts import cut_out_frames
+from pvchat_jax.synthesis.generators.cutouts import cut_out
 from pvchat_jax.world.people import IDENTITY_VALUES, Identity, Outfit
 from pvchat_jax.world.plan import SUBJECT, reference_video
 from tests.synthesis.drawn import head_boxes, video
@@ -31,7 +31,7 @@ def person(seed: int, similarity: float | None = None) -> CutPerson:
     described = embedding(plan.person.identity)
     if similarity is not None:
         described = similarity * embedding(reference_video(5).person.identity)
-    cut = cut_out_frames(video(seed)[::4], head_boxes(plan)[::4])
+    cut = cut_out(video(seed)[::4], head_boxes(plan)[::4])
     return CutPerson(Member(str(seed), "slim/steady/pale", plan.scene, cut), described, plan.person.outfit, plan.person.action)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pvchat_jax.synthesis.segmentation import follow_head, head_masks, person_mask, person_masks, soft_alpha
+from pvchat_jax.synthesis.segmentation import follow_head, head_masks, person_masks, soft_alpha
 from pvchat_jax.world.plan import reference_video
 from tests.synthesis.drawn import coverage, head_boxes, video
 
@@ -24,7 +24,7 @@ def test_the_person_is_cut_out_along_the_outline() -> None:
 
 
 def test_one_frame_can_be_cut_by_itself() -> None:
-    mask = person_mask(video(10)[0], tuple(head_boxes(reference_video(10))[0]))
+    (mask,) = soft_alpha(person_masks(video(10)[:1], head_boxes(reference_video(10))[:1]))
     assert mask.dtype == np.float32 and mask.shape == (128, 128) and mask.min() >= 0 and mask.max() <= 1
     assert overlap(mask > 0.5, coverage(reference_video(10))[0] > 0.5) > 0.8
 

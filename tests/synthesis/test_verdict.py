@@ -62,9 +62,12 @@ def test_what_to_film_next_follows_from_what_the_video_lacks(who, advice):
 
 
 def test_few_clips_that_pass_mean_filming_from_more_sides():
-    rejected = tuple(dataclasses.replace(used_clip(f"r{index}").clip, rejected=f"similarity 0.{index}") for index in range(80))
+    rejected = tuple(
+        dataclasses.replace(used_clip(f"r{index}").clip, rejected=f"similarity 0.{index}", checks={"rejected_as": "drift"})
+        for index in range(80)
+    )
     made = training_set(good_clips(), rejected=rejected)
-    assert count(made).rejected == {"similarity #": 80}
+    assert count(made).rejected == {"drift": 80}
     assert any("several sides" in text for text in verdict(made).film_next)
 
 

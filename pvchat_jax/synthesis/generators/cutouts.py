@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pvchat_jax.data.video import read_frames
-from pvchat_jax.synthesis.generators.generator import Performer
 from pvchat_jax.synthesis.segmentation import SHOULDERS, Boxes, Masks, follow_head, hat_masks, head_masks, person_masks, soft_alpha
 
 _CHANGED = 45  # difference of a channel from what a head's pixel usually shows
@@ -53,25 +51,7 @@ class Layer(NamedTuple):
     alpha: NDArray[np.float32]
 
 
-def cut_out(performer: Performer, num_frames: int, shoulders: float = SHOULDERS) -> CutOut:
-    """Cuts the performer out of `num_frames` evenly spaced frames of the source.
-
-    Args:
-      shoulders: half of their width in head radii.
-
-    Raises:
-      UserError: the video cannot be read, or OpenCV is not installed.
-    """
-    read = read_frames(performer.source.video, num_frames)
-    times = np.linspace(0, read.num_source_frames - 1, num_frames) / performer.source.frames_per_second
-    sightings = sorted((sighting for track in performer.person.tracks for sighting in track), key=lambda sighting: sighting.time)
-    seen_at = np.array([sighting.time for sighting in sightings])
-    boxes = np.array([sighting.box for sighting in sightings], np.float64)
-    nearest = np.stack([np.interp(times, seen_at, column) for column in boxes.T], axis=1)
-    return cut_out_frames(read.frames, nearest, shoulders)
-
-
-def cut_out_frames(frames: NDArray[np.uint8], boxes: Boxes, shoulders: float = SHOULDERS) -> CutOut:
+def cut_out(frames: NDArray[np.uint8], boxes: Boxes, shoulders: float = SHOULDERS) -> CutOut:
     """Cuts out the person whose head is in `boxes` float[T, 4] of frames uint8[T, H, W, 3] of one shot."""
     boxes = follow_head(frames, boxes)
     person = person_masks(frames, boxes, shoulders)

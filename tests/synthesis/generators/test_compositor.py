@@ -5,7 +5,7 @@ import pytest
 
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.generators.compositor import Compositor, Member, _move_face, place_of
-from pvchat_jax.synthesis.generators.cutouts import cut_out_frames, head_layer, usual_head
+from pvchat_jax.synthesis.generators.cutouts import cut_out, head_layer, usual_head
 from pvchat_jax.world.plan import reference_video
 from tests.synthesis.drawn import head_boxes, video
 
@@ -15,7 +15,7 @@ SUBJECT, OTHERS = 5, (7, 10, 12, 6, 8, 9)  # in the centre, right and left
 
 @pytest.fixture(scope="module")
 def members() -> dict[str, Member]:
-    cuts = {seed: cut_out_frames(video(seed)[::4], head_boxes(reference_video(seed))[::4]) for seed in (SUBJECT, *OTHERS)}
+    cuts = {seed: cut_out(video(seed)[::4], head_boxes(reference_video(seed))[::4]) for seed in (SUBJECT, *OTHERS)}
     return {str(seed): Member(str(seed), "slim", reference_video(seed).scene, cut) for seed, cut in cuts.items()}
 
 

@@ -25,7 +25,7 @@ class LanguageModel(Protocol):
         """`int[R, S] -> float[R, S, H]`, ids of added tokens included."""
         ...
 
-    def __call__(
+    def hidden_states(
         self,
         inputs_embeds: jax.Array,
         attention_mask: jax.Array,
@@ -34,13 +34,17 @@ class LanguageModel(Protocol):
         prefix: jax.Array | None = None,
         deterministic: bool = True,
     ) -> jax.Array:
-        """Logits float32[R, S, V] of R rows, or float32[R, A, V] at chosen positions of them.
+        """What `head` takes: float[R, S, H] of R rows, or float[R, A, H] at chosen positions of them.
 
         Args:
           inputs_embeds: float[R, S, H]. attention_mask: bool[R, S]; padding is on the right.
           positions: int[R, A], counted from the start of `inputs_embeds`.
           prefix: float[B, P, H], what R / B rows in turn continue, for each of them as if it stood before the row.
         """
+        ...
+
+    def head(self, states: jax.Array, *, deterministic: bool = True) -> jax.Array:
+        """Logits `float[..., H] -> float32[..., V]`, each position's by itself; all at once they may be most of the memory."""
         ...
 
     def extend(

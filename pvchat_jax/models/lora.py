@@ -43,7 +43,7 @@ class LoRADense(nn.Module):
     """`x @ kernel + scale * (dropout(x) @ lora_a) @ lora_b`, no bias; rank 0 is a plain matrix product.
 
     The kernel is meant to be frozen in bfloat16 or int8 and the two factors trained in float32, so the base path
-    keeps its name whether or not there is an adapter.
+    keeps its name whether or not there is an adapter. A call may say whether it is `deterministic` itself.
     """
 
     features: int
@@ -55,7 +55,8 @@ class LoRADense(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, inputs: jax.Array) -> jax.Array:
+    def __call__(self, inputs: jax.Array, deterministic: bool | None = None) -> jax.Array:
+        deterministic = self.deterministic if deterministic is None else deterministic
         inputs = inputs.astype(self.dtype)
         size = inputs.shape[-1]
         kernel = self.param("kernel", nn.with_logical_partitioning(KERNEL_INIT, self.axes), (size, self.features), jnp.float32)
@@ -65,7 +66,7 @@ class LoRADense(nn.Module):
             b_init = nn.with_logical_partitioning(nn.initializers.zeros_init(), ("lora", self.axes[1]))
             lora_a = self.param("lora_a", a_init, (size, self.rank), jnp.float32)
             lora_b = self.param("lora_b", b_init, (self.rank, self.features), jnp.float32)
-            dropped = Dropout(self.dropout, self.deterministic)(inputs)
+            dropped = Dropout(self.dropout, deterministic)(inputs)
             low = self.scale * (dropped @ lora_a.astype(self.dtype))  # [..., rank]
             outputs += _expand(low, lora_b.astype(self.dtype))
         return outputs

@@ -165,7 +165,7 @@ class ExtendingBlocks(_Block):
 
 
 class Mistral(nn.Module):
-    """The decoder and its head; see `pvchat_jax.models.interfaces.LanguageModel` for the two calls."""
+    """The decoder and its head; see `pvchat_jax.models.interfaces.LanguageModel` for the calls."""
 
     config: MistralConfig
     remat_policy: str = "full"
@@ -176,6 +176,8 @@ class Mistral(nn.Module):
         config = self.config
         row_init = nn.with_logical_partitioning(TOKEN_INIT, ("vocab", "embed"))
         self.embed_tokens = self.param("embed_tokens", row_init, (config.vocab_size, config.width), jnp.float32)
+        self.norm = RMSNorm(config.rms_norm_eps, self.dtype)
+        self.lm_head = _projection(config, "lm_head", True, self.dtype)(config.vocab_size, ("embed", "vocab"))
         if config.num_added_tokens:
             added_init = nn.with_logical_partitioning(TOKEN_INIT, (None, None))  # too small to be worth splitting
             self.added_embedding = self.param("added_embedding", added_init, (config.num_added_tokens, config.width), jnp.float32)
@@ -200,7 +202,20 @@ class Mistral(nn.Module):
         prefix: jax.Array | None = None,
         deterministic: bool = True,
     ) -> jax.Array:
-        """Logits float32[R, A or S, V], those of the added tokens last; see `interfaces.LanguageModel` for the arguments."""
+        """Logits float32[R, A or S, V]; see `interfaces.LanguageModel.hidden_states` for the arguments."""
+        states = self.hidden_states(inputs_embeds, attention_mask, positions, prefix=prefix, deterministic=deterministic)
+        return self.head(states, deterministic=deterministic)
+
+    def hidden_states(
+        self,
+        inputs_embeds: jax.Array,
+        attention_mask: jax.Array,
+        positions: jax.Array | None = None,
+        *,
+        prefix: jax.Array | None = None,
+        deterministic: bool = True,
+    ) -> jax.Array:
+        """float[R, A or S, H], normed; see `interfaces.LanguageModel`."""
         shape = inputs_embeds.shape  # [R, S, H]
         prefix = jnp.zeros((shape[0], 0, shape[2]), inputs_embeds.dtype) if prefix is None else prefix
         batch, prefix_length = prefix.shape[:2]
@@ -211,8 +226,15 @@ class Mistral(nn.Module):
         def rows_at_positions(x: jax.Array) -> jax.Array:
             return _take(x[:, prefix_length:].reshape(shape), positions)
 
-        logits, _ = self._decode(blocks, x, (row_mask,), rows_at_positions, deterministic)
-        return logits
+        states, _ = self._decode(blocks, x, (row_mask,), rows_at_positions, deterministic)
+        return states
+
+    def head(self, states: jax.Array, *, deterministic: bool = True) -> jax.Array:
+        """`float[..., H] -> float32[..., V]`, the logits of the added tokens last."""
+        logits = self.lm_head(states, deterministic=deterministic)
+        if self.config.num_added_tokens:
+            logits = jnp.concatenate([logits, states @ self.added_head.astype(self.dtype)], axis=-1)
+        return logits.astype(jnp.float32)
 
     def extend(
         self,
@@ -234,7 +256,9 @@ class Mistral(nn.Module):
         masks = (*(near(segment.mask, segment.positions) for segment in past), near(mask, positions))
         keys = tuple(segment.keys for segment in past)
         inputs = (keys, positions, masks)
-        return self._decode(ExtendingBlocks, inputs_embeds.astype(self.dtype), inputs, lambda x: _take(x, chosen), deterministic=True)
+        x = inputs_embeds.astype(self.dtype)
+        states, kept = self._decode(ExtendingBlocks, x, inputs, lambda x: _take(x, chosen), deterministic=True)
+        return self.head(states), kept
 
     @nn.nowrap
     def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,16 +270,10 @@ class Mistral(nn.Module):
     def _decode(
         self, blocks: type[nn.Module], x: jax.Array, inputs: tuple, choose: Callable[[jax.Array], jax.Array], deterministic: bool
     ) -> tuple[jax.Array, Any]:
-        """Logits float32[R, A, V] of what `choose` takes of the last block's output, and what the blocks return besides."""
-        config = self.config
+        """What `choose` takes of the last block's output, normed: float[R, A, H], and what the blocks return besides."""
         name = "blocks" if blocks is ExtendingBlocks else "layers"
-        x, kept = blocks(config, deterministic, self.backend, self.dtype, name=name)(x, *inputs)
-        x = RMSNorm(config.rms_norm_eps, self.dtype, name="norm")(choose(x))
-        logits = _projection(config, "lm_head", deterministic, self.dtype)(config.vocab_size, ("embed", "vocab"))(x)
-        if config.num_added_tokens:
-            added = x @ self.added_head.astype(self.dtype)  # [R, A, added]
-            logits = jnp.concatenate([logits, added], axis=-1)
-        return logits.astype(jnp.float32), kept
+        x, kept = blocks(self.config, deterministic, self.backend, self.dtype, name=name)(x, *inputs)
+        return self.norm(choose(x)), kept
 
 
 def _take(x: jax.Array, positions: jax.Array | None) -> jax.Array:

@@ -16,6 +16,14 @@ from pvchat_jax.models.remoh import Routing
 from pvchat_jax.models.vision import VisionEncoder
 
 
+class HiddenStates(NamedTuple):
+    """What the language model's head takes, `states: float[B, K, S, H]`, or at A chosen positions alone [B, K, A, H], and the routing
+    of each ReMoH module over the B * N clips."""
+
+    states: jax.Array
+    routing: dict[str, Routing]
+
+
 class PVChatOutput(NamedTuple):
     """`logits: float32[B, K, S, V]`, or at A chosen positions alone [B, K, A, V], and the routing of each ReMoH module over the
     B * N clips."""
@@ -120,10 +128,19 @@ class PVChat(nn.Module):
 
     @nn.nowrap
     def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as `extend` takes them, and all other methods but `__call__` and `row_logits`."""
+        """The parameters as `extend` takes them, and all other methods but `__call__` and `hidden_states`."""
         return {**params, "language_model": self.language_model.unstack(params["language_model"])}
 
-    def __call__(
+    def __call__(self, *inputs: jax.Array | None, deterministic: bool = True, **others: jax.Array | None) -> PVChatOutput:
+        """Logits of every row; arguments as of `hidden_states`."""
+        output = self.hidden_states(*inputs, **others, deterministic=deterministic)
+        return PVChatOutput(self.head(output.states, deterministic=deterministic), output.routing)
+
+    def head(self, states: jax.Array, *, deterministic: bool = True) -> jax.Array:
+        """Logits of hidden states: `float[..., H] -> float32[..., V]`."""
+        return self.language_model.head(states, deterministic=deterministic)
+
+    def hidden_states(
         self,
         video: jax.Array | None,
         input_ids: jax.Array,
@@ -135,26 +152,25 @@ class PVChat(nn.Module):
         instruction_mask: jax.Array | None = None,
         positions: jax.Array | None = None,
         deterministic: bool = True,
-    ) -> PVChatOutput:
-        """Logits of every row.
+    ) -> HiddenStates:
+        """All of the model up to the language model's head, for every row.
 
         Args:
           video: float[B, N, T, H, W, 3] of normalised pixels, or None with `features` given.
           input_ids, attention_mask, video_mask: [B, K, S]; visual positions hold any id.
           features: float[B, N, L, D] from `encode_video`.
           instruction_ids, instruction_mask: [B * N, Lt], optional text for the Q-Former.
-          positions: int[B, K, A], where logits are wanted, none of them in the common prefix; by default everywhere after it, which
-            with a large vocabulary is most of the memory.
+          positions: int[B, K, A], where logits are wanted, none of them in the common prefix; by default everywhere after it.
           deterministic: False draws dropout from the `dropout` stream.
         """
         if features is None:
             features = self.encode_video(video)
         queries = self.query(features, instruction_ids, instruction_mask, deterministic=deterministic)
         visual = self.visual_tokens(queries.queries, features.shape[0])
-        logits = self.row_logits(visual, input_ids, attention_mask, video_mask, positions, deterministic=deterministic)
-        return PVChatOutput(logits, queries.routing)
+        states = self._row_states(visual, input_ids, attention_mask, video_mask, positions, deterministic=deterministic)
+        return HiddenStates(states, queries.routing)
 
-    def row_logits(
+    def _row_states(
         self,
         visual: jax.Array,
         input_ids: jax.Array,
@@ -164,7 +180,7 @@ class PVChat(nn.Module):
         *,
         deterministic: bool = True,
     ) -> jax.Array:
-        """The language model's part of `__call__`, from `visual_tokens` on: float32[B, K, A or S, V]."""
+        """The language model's part of `hidden_states`, from `visual_tokens` on: float[B, K, A or S, H]."""
         start, prefix = self.prefix_length, None
         if start:
             prefix = self.embed_rows(visual, input_ids[:, :1, :start], video_mask[:, :1, :start])
@@ -173,8 +189,8 @@ class PVChat(nn.Module):
             embeddings = self.embed_rows(visual, input_ids, video_mask)
         mask = _rows(attention_mask[..., start:]).astype(bool)
         chosen = None if positions is None else _rows(positions - start)
-        logits = self.language_model(embeddings, mask, chosen, prefix=prefix, deterministic=deterministic)
-        return logits.reshape(*input_ids.shape[:2], *logits.shape[1:])
+        states = self.language_model.hidden_states(embeddings, mask, chosen, prefix=prefix, deterministic=deterministic)
+        return states.reshape(*input_ids.shape[:2], *states.shape[1:])
 
 
 def _rows(array: jax.Array) -> jax.Array:

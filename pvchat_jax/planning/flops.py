@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.models.config import MistralConfig, QFormerConfig, VisionConfig
+from pvchat_jax.objectives.language_modelling import num_chunks
 
 _UP_TO_QFORMER = frozenset(("subject_tokens", "qformer", "router", "base", "vision_upper"))  # groups whose gradient passes through it
 
@@ -73,6 +74,7 @@ def count_flops(config: TrainConfig, shapes: Shapes) -> dict[str, Flops]:
     statistics_passes = 1 if config.optimizer.gradient_accumulation > 1 else 0
     vision = [] if config.data.cache_features else _vision(model.vision, shapes, trains)
     language_model = model.language_model
+    chunks = num_chunks(shapes.rows // shapes.videos * shapes.answer_positions, language_model.total_vocab_size)
     return {
         "vision encoder": _add(vision, policy, statistics_passes),
         "Q-Former": _join(
@@ -80,7 +82,7 @@ def count_flops(config: TrainConfig, shapes: Shapes) -> dict[str, Flops]:
             _add(_projection(model.qformer, language_model, shapes, trains), "none"),
         ),
         "language model": _add(_decoder(language_model, shapes, trains), policy),
-        "head": _add(_head(language_model, shapes, trains), "none"),
+        "head": _add(_head(language_model, shapes, trains), "none" if chunks == 1 else "full"),  # logits in chunks are made twice
     }
 
 

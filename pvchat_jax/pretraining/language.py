@@ -19,7 +19,7 @@ from pvchat_jax.data.pipeline import training_rows
 from pvchat_jax.data.records import Question
 from pvchat_jax.data.tokenizer import SubjectTokenizer
 from pvchat_jax.models.pvchat import PVChat
-from pvchat_jax.objectives.language_modelling import mean_loss, next_tokens, token_accuracy, token_sums
+from pvchat_jax.objectives.language_modelling import mean_loss, next_tokens, token_accuracy, token_sums_of_states
 from pvchat_jax.pretraining.readers import GROUPS, init_readers, person_loss, read
 from pvchat_jax.pretraining.truth import PERSON_CLASSES, PLACES, Labels
 from pvchat_jax.pretraining.vision import apply_gradients
@@ -102,8 +102,8 @@ def rows_of(rows: Rows, videos: np.ndarray, order: np.ndarray) -> dict[str, np.n
 
 
 def answer(model: PVChat, params: Params, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Logits float[B, K, A, V] before the tokens of the answers, and the query tokens' last hidden states float[B, Nq, Q] over one
-    clip per video."""
+    """Hidden states float[B, K, A, H] of the language model before the tokens of the answers, and the query tokens' last ones
+    float[B, Nq, Q] over one clip per video."""
     (output, state) = model.apply(
         {"params": params},
         None,
@@ -114,8 +114,13 @@ def answer(model: PVChat, params: Params, batch: Batch) -> tuple[jax.Array, jax.
         positions=batch["answer_positions"],
         capture_intermediates=lambda module, _: module.name == "qformer",
         mutable="intermediates",
+        method="hidden_states",
     )
-    return output.logits, state["intermediates"]["qformer"]["__call__"][0].queries
+    return output.states, state["intermediates"]["qformer"]["__call__"][0].queries
+
+
+def _logits(model: PVChat, params: Params, states: jax.Array) -> jax.Array:
+    return model.apply({"params": params}, states, method="head")
 
 
 def _targets(batch: Batch) -> jax.Array:
@@ -125,8 +130,9 @@ def _targets(batch: Batch) -> jax.Array:
 
 def language_loss(params: Params, batch: Batch, *, model: PVChat, auxiliary_weight: float) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Answer loss plus the weighted loss of the slots' readers, and metrics."""
-    logits, queries = answer(model, {name: child for name, child in params.items() if name != "slot_readers"}, batch)
-    tokens = token_sums(logits, _targets(batch))
+    of_model = {name: child for name, child in params.items() if name != "slot_readers"}
+    states, queries = answer(model, of_model, batch)
+    tokens = token_sums_of_states(lambda states, _: _logits(model, of_model, states), states, _targets(batch))
     slots = queries.reshape(queries.shape[0], len(PLACES), -1)  # [B, 3, Nq / 3 * Q]
     slot_loss, accuracies = person_loss(read(params["slot_readers"], slots, SLOT_GROUPS), batch["slots"].astype(jnp.int32))
     metrics = {"lm_loss": mean_loss(tokens), "slot_loss": slot_loss, "token_accuracy": token_accuracy(tokens)}
@@ -154,6 +160,6 @@ def exact_answers(params: Params, batch: Batch, *, model: PVChat) -> jax.Array:
     Greedy decoding gives the gold answer exactly where every one of its tokens is the most probable one after those before it,
     so one forward pass over the gold answer tells.
     """
-    logits, _ = answer(model, params, batch)
+    states, _ = answer(model, params, batch)
     targets = _targets(batch)
-    return jnp.all((jnp.argmax(logits, axis=-1) == targets) | (targets == IGNORED_LABEL), axis=-1)
+    return jnp.all((jnp.argmax(_logits(model, params, states), axis=-1) == targets) | (targets == IGNORED_LABEL), axis=-1)

@@ -15,7 +15,14 @@ import optax
 from jax.sharding import Mesh
 
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.objectives.language_modelling import TokenSums, count_target_tokens, mean_loss, next_tokens, token_accuracy, token_sums
+from pvchat_jax.objectives.language_modelling import (
+    TokenSums,
+    count_target_tokens,
+    mean_loss,
+    next_tokens,
+    token_accuracy,
+    token_sums_of_states,
+)
 from pvchat_jax.objectives.routing import RoutingStatistics, routing_statistics
 from pvchat_jax.objectives.spr import SPRState
 from pvchat_jax.objectives.total import regularisation_loss, total_loss
@@ -63,8 +70,9 @@ def forward(
       model: object with `apply` as of `pvchat_jax.models.pvchat.PVChat`.
     """
     cached = {"features": batch["features"].astype(config.compute_dtype)} if "features" in batch else {}
+    variables = {"params": join_params(trainable, frozen)}
     output = model.apply(
-        {"params": join_params(trainable, frozen)},
+        variables,
         None if cached else batch["video"],
         batch["input_ids"],
         batch["attention_mask"],
@@ -72,11 +80,17 @@ def forward(
         positions=batch["answer_positions"],
         deterministic=False,
         rngs={"dropout": key},
+        method="hidden_states",
         **cached,
     )
+
+    def logits_of(states: jax.Array, chunk: jax.Array | None) -> jax.Array:
+        own = key if chunk is None else jax.random.fold_in(key, chunk)
+        return model.apply(variables, states, deterministic=False, rngs={"dropout": own}, method="head")
+
     modules = config.model.qformer.routed_modules
     targets = jnp.take_along_axis(next_tokens(batch["labels"]), batch["answer_positions"], axis=-1)  # [B, K, A]
-    return token_sums(output.logits, targets), routing_statistics(output.routing, modules, config.objective.hae_slope)
+    return token_sums_of_states(logits_of, output.states, targets), routing_statistics(output.routing, modules, config.objective.hae_slope)
 
 
 def forward_with_loss(

@@ -1,6 +1,7 @@
 """The decoder against `transformers` on the same weights, and its adapters against the original's numbers."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,10 @@ import pytest
 
 from converters.verification.tables import compare_heads
 from pvchat_jax.models.config import LoRAConfig, MistralConfig
+from pvchat_jax.models.int8 import quantise
 from pvchat_jax.models.mistral import Mistral
+from pvchat_jax.objectives import language_modelling
+from pvchat_jax.objectives.language_modelling import mean_loss, token_sums_of_states
 from tests import golden_sets
 from tests.golden_sets import assert_agree, assert_close
 from tests.models.mistral_pair import hugging_face, our_params
@@ -99,6 +103,30 @@ def test_added_rows_are_parameters_of_their_own() -> None:
     gradient = jax.grad(lambda p: _logits(config, p, np.array([[3, 51]]), np.ones((1, 2), bool))[..., -1].sum())(params)
     assert np.abs(gradient["added_embedding"][1]).max() > 0 and np.abs(gradient["added_embedding"][0]).max() == 0
     assert np.abs(gradient["added_head"][:, 1]).max() > 0 and np.abs(gradient["added_head"][:, 0]).max() == 0
+
+
+@pytest.mark.parametrize("store", [jnp.asarray, quantise])
+def test_head_is_learnt_from_logits_in_chunks(store: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapter, added tokens and a kernel that may be int8 do in a loop what they do at once."""
+    config = dataclasses.replace(CONFIG, num_added_tokens=2, lora=LoRAConfig(rank=4, dropout=0.0))
+    model, params = Mistral(config, "none"), _random_params(config)
+    frozen = store(params["lm_head"]["kernel"])
+    trained = {"added_head": params["added_head"], "lora_a": params["lm_head"]["lora_a"], "lora_b": params["lm_head"]["lora_b"]}
+    rng = np.random.default_rng(2)
+    states = rng.normal(size=(2, 3, 5, config.width)).astype(np.float32)
+    targets = rng.integers(0, config.total_vocab_size, (2, 3, 5)).astype(np.int32)
+
+    def loss(trained: dict, states: jax.Array) -> jax.Array:
+        adapter = {name: value for name, value in trained.items() if name != "added_head"}
+        whole = params | {"added_head": trained["added_head"], "lm_head": adapter | {"kernel": frozen}}
+        logits_of = lambda states, _: model.apply({"params": whole}, states, method="head")  # noqa: E731
+        return mean_loss(token_sums_of_states(logits_of, states, targets))
+
+    expected = jax.jit(jax.value_and_grad(loss, (0, 1)))(trained, states)
+    monkeypatch.setattr(language_modelling, "MOST_LOGITS", 4 * config.total_vocab_size)
+    found = jax.jit(jax.value_and_grad(lambda *inputs: loss(*inputs), (0, 1)))(trained, states)
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(expected))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max()), found, expected)
 
 
 def test_bfloat16_base_with_float32_adapters_stays_close() -> None:

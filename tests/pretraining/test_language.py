@@ -129,22 +129,18 @@ def test_batches_take_training_videos_and_each_question_once(rows: Rows) -> None
 
 
 class StandIn:
-    """A model that predicts each next token of its input, and whose query tokens are its features."""
+    """A model that predicts each next token of its input, and whose query tokens are its features; its hidden states are logits."""
 
-    def apply(
-        self,
-        variables: dict,
-        video: None,
-        input_ids: jax.Array,
-        *masks: jax.Array,
-        features: jax.Array,
-        positions: jax.Array,
-        **options: object,
-    ) -> tuple[types.SimpleNamespace, dict]:
+    def apply(self, variables: dict, *inputs: jax.Array | None, method: str, **options: object) -> object:
         assert "slot_readers" not in variables["params"]
+        return inputs[0] if method == "head" else self._hidden_states(*inputs, **options)
+
+    def _hidden_states(
+        self, video: None, input_ids: jax.Array, *masks: jax.Array, features: jax.Array, positions: jax.Array, **options: object
+    ) -> tuple[types.SimpleNamespace, dict]:
         following = jnp.take_along_axis(jnp.roll(input_ids, -1, axis=-1), positions, axis=-1)
         logits = 30.0 * jax.nn.one_hot(following, CONFIG.model.language_model.vocab_size + 1)
-        return types.SimpleNamespace(logits=logits), {
+        return types.SimpleNamespace(states=logits), {
             "intermediates": {"qformer": {"__call__": (types.SimpleNamespace(queries=features),)}}
         }
 

@@ -25,7 +25,7 @@ class Routing(NamedTuple):
 
 
 class Output(NamedTuple):
-    logits: jax.Array
+    states: jax.Array
     routing: dict[str, Routing]
 
 
@@ -73,11 +73,13 @@ class StandIn:
             },
         }
 
-    def apply(self, variables, video, *text, method: str = "__call__", **settings) -> Any:
-        """The calls of `PVChat.apply` that training makes: a step's, and `encode_video`."""
+    def apply(self, variables, inputs, *text, method: str, **settings) -> Any:
+        """The calls of `PVChat.apply` that training makes: a step's two, and `encode_video`."""
         if method == "encode_video":
-            return self._encode_video(variables["params"]["vision_encoder"], video)
-        return self._call(variables["params"], video, *text, **settings)
+            return self._encode_video(variables["params"]["vision_encoder"], inputs)
+        if method == "head":
+            return self._head(variables["params"]["language_model"], inputs)
+        return self._hidden_states(variables["params"], inputs, *text, **settings)
 
     def _encode_video(self, params: dict[str, Any], video: jax.Array) -> jax.Array:
         x = video.mean(axis=(3, 4))  # [B, N, T, 3]
@@ -85,7 +87,9 @@ class StandIn:
             x = jnp.tanh(x @ params[blocks]["kernel"])
         return x
 
-    def _call(self, params, video, input_ids, attention_mask, video_mask, *, positions, deterministic: bool, rngs, features=None) -> Output:
+    def _hidden_states(
+        self, params, video, input_ids, attention_mask, video_mask, *, positions, deterministic: bool, rngs, features=None
+    ) -> Output:
         self.num_traces += 1
         features = self._encode_video(params["vision_encoder"], video) if features is None else features
         x = features.reshape(-1, *features.shape[2:])
@@ -100,8 +104,8 @@ class StandIn:
             routing[name] = self._route(module["head_router"], x)
             x = x + jnp.tanh(routing[name].mixing[..., 1:] * routing[name].gates @ module["output"]["kernel"])
         visual = x.reshape(features.shape[0], -1, WIDTH).mean(axis=1) @ params["project_up"]["kernel"]  # [B, H]
-        logits = self._decode(params["language_model"], visual, input_ids, attention_mask, video_mask)
-        return Output(jnp.take_along_axis(logits, positions[..., None], axis=2), routing)
+        states = self._decode(params["language_model"], visual, input_ids, attention_mask, video_mask)
+        return Output(jnp.take_along_axis(states, positions[..., None], axis=2), routing)
 
     def _route(self, params: dict[str, Any], x: jax.Array) -> Routing:
         logits = x @ params["router"]["kernel"] + params["router"]["bias"]
@@ -109,10 +113,12 @@ class StandIn:
 
     def _decode(self, params, visual, input_ids, attention_mask, video_mask) -> jax.Array:
         table = jnp.concatenate([params["embed_tokens"], params["added_embedding"]])
-        hidden = table[input_ids] * attention_mask[..., None] + visual[:, None, None] * (1 + video_mask[..., None])
+        return table[input_ids] * attention_mask[..., None] + visual[:, None, None] * (1 + video_mask[..., None])
+
+    def _head(self, params, states: jax.Array) -> jax.Array:
         head = params["lm_head"]
         kernel = head["kernel"] + 2.0 * head["lora_a"] @ head["lora_b"]
-        return jnp.concatenate([hidden @ kernel, hidden @ params["added_head"]], axis=-1)
+        return jnp.concatenate([states @ kernel, states @ params["added_head"]], axis=-1)
 
 
 def _keep(key: jax.Array, shape: tuple[int, ...], dropout: float) -> jax.Array:

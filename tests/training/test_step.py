@@ -17,13 +17,14 @@ from jax.sharding import PartitionSpec as P
 
 from pvchat_jax.config.schema import MeshConfig, ObjectiveConfig, TrainConfig
 from pvchat_jax.errors import UserError
+from pvchat_jax.objectives import language_modelling
 from pvchat_jax.objectives.language_modelling import TokenSums, mean_loss
 from pvchat_jax.objectives.total import total_loss
 from pvchat_jax.sharding import MESH_AXES, make_mesh, mesh_context, param_shardings, put_batch, replicated
 from pvchat_jax.training.partition import split_params, trainable_groups
 from pvchat_jax.training.state import TrainState, create_train_state
 from pvchat_jax.training.step import accumulated_gradients, dropout_stream, forward, jit_train_step, make_train_step, split_micro_batches
-from tests.training.stand_in import BATCH, MODULES, Output, StandIn, make_batch, make_config
+from tests.training.stand_in import BATCH, MODULES, QUESTIONS, VOCAB, Output, StandIn, make_batch, make_config
 
 ONE, CUBE = (1, 1, 1), (2, 2, 2)
 MESHES = {shape: make_mesh(MeshConfig(**dict(zip(MESH_AXES, shape, strict=True)))) for shape in (ONE, CUBE, (8, 1, 1), (1, 8, 1))}
@@ -135,6 +136,15 @@ def test_eight_devices_compute_what_one_does(mesh: tuple[int, int, int], gradien
     assert_trees_close((eight.state.trainable, eight.state.spr), (one.state.trainable, one.state.spr))
 
 
+def test_logits_in_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(language_modelling, "MOST_LOGITS", QUESTIONS * VOCAB)  # 6 chunks of 2 positions
+    in_chunks = Training(CUBE, 1)
+    state, metrics = in_chunks.step(*in_chunks.start(), in_chunks.batch(0))
+    whole = run(ONE, 1, 20)
+    assert_trees_close(metrics, whole.history[0])
+    assert_trees_close(jax.tree.map(np.asarray, state.opt_state), whole.first_opt_state)  # moments are the gradients, scaled
+
+
 def test_every_trainable_parameter_gets_a_gradient():
     for _, moments in optax.tree.get_all_with_path(run(ONE, 1).state.opt_state, "mu"):
         assert all(np.any(leaf) for leaf in jax.tree.leaves(moments))
@@ -215,8 +225,10 @@ def test_moments_lie_where_their_parameter_lies():
 class KeyProbe:
     """A model without routed modules whose loss is a function of the dropout key."""
 
-    def apply(self, variables, video, input_ids, *_, positions, deterministic: bool, rngs) -> Output:
+    def apply(self, variables, inputs, *_, method: str, deterministic: bool, rngs, positions=None) -> Any:
         assert not deterministic
+        if method == "head":
+            return inputs
         noise = (jax.random.key_data(rngs["dropout"]) % 1024).astype(jnp.float32) / 1024
         logits = jnp.concatenate([noise, 0.0 * variables["params"]["subject_tokens"]])
         return Output(jnp.broadcast_to(logits, (*positions.shape, *logits.shape)), {})

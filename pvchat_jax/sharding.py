@@ -33,7 +33,7 @@ LOGICAL_AXIS_RULES = (
     ("length", None),  # tokens of a row or a clip
     ("layers", None),  # blocks stacked by a scan
     ("norm", None),
-    ("lora", None),
+    ("lora", "fsdp"),  # of the factor whose other axis is not: with its moments it would lie whole on every device
     ("router", None),
     ("query", None),  # learned query tokens
     ("qformer", None),  # Q-Former width on the way into the language model

@@ -32,11 +32,12 @@ class DataConfig:
       num_frames: frames sampled from each video; 1 trains on single frames.
       random_frames: draw each frame from its part of the video anew in every pass; otherwise always the same ones,
         as in the original. Evaluation never draws.
-      cache_features: encode every video once before training and train on the stored features, which needs a vision
-        encoder that does not train (optimizer.vision_upper and optimizer.base 0); see training/feature_cache.py.
-      features_dir: where `cache_features` keeps them; empty means in the run's output directory. Runs on the same videos with the
-        same encoder may share one, one after the other.
-      features_max_gb: more than this, in units of 1e9 bytes, `cache_features` does not write; it says so before it encodes anything.
+      cache_features: encode every video once before training and train on the stored features (`TrainConfig.stored_features`), which
+        needs optimizer.base 0; see training/feature_cache.py.
+      features_dir: where `cache_features` keeps them; empty means in the run's output directory. Any runs may share one, also at the
+        same time: each finds there what it has in common with the others.
+      features_max_gb: what features_dir may hold, in units of 1e9 bytes. Features that no run uses now make room for new ones, the
+        least recently used first; a run that needs more for itself says so before it encodes anything.
       feature_draws: with `cache_features` and `random_frames`, draws of frames that are stored of each video and take
         turns from pass to pass.
       tile_grid: (columns, rows) of local tiles; (1, 1) means one global view and no tiles.
@@ -223,6 +224,26 @@ class TrainConfig:
     objective: ObjectiveConfig = ObjectiveConfig()
     mesh: MeshConfig = MeshConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+
+    @property
+    def stored_features(self) -> str:
+        """What `data.cache_features` stores of a video, by its name in batches and among the model's arguments; empty without it.
+
+        `features` are the vision encoder's output; where its upper half trains, `lower_features` are what that half takes.
+        """
+        if not self.data.cache_features:
+            return ""
+        return "lower_features" if self.optimizer.vision_upper > 0 else "features"
+
+    @property
+    def stored_dtype(self) -> str:
+        """Dtype of the stored features.
+
+        What comes out of the last layer norm fits float16, which has more digits than the bfloat16 of full-size runs; against float32
+        it rounds by at most 1 part in 2048. Between the halves no norm bounds the values, so `lower_features` stay as they are
+        computed: nothing is rounded, and the upper half trains as it would from the videos.
+        """
+        return self.compute_dtype if self.stored_features == "lower_features" else "float16"
 
     def __post_init__(self) -> None:
         _require(self.stage in (1, 2), f"stage must be 1 or 2, not {self.stage}")

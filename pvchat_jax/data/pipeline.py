@@ -5,14 +5,12 @@ one number: it fits any number of processes, workers, or batch size.
 
     order of videos (endless, both classes in turn) -> this process's share -> decoded, with its questions -> batch
 
-With `data.cache_features` a video's stored features (training/feature_cache.py) take the place of decoding it.
+With `data.cache_features` a video's stored features (`BatchIterator.use_stored`) take the place of decoding it.
 """
 
 import dataclasses
-import functools
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import grain
@@ -23,8 +21,9 @@ from pvchat_jax.config.schema import DataConfig, TrainConfig
 from pvchat_jax.data.conversation import TextRow, answer_positions, build_training_row, common_prefix_length, num_learnt, pad_row
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
+from pvchat_jax.data.stored_features import StoredFeatures
 from pvchat_jax.data.tokenizer import SubjectTokenizer
-from pvchat_jax.data.video import inspect_video, read_frames
+from pvchat_jax.data.video import beginning_checksum, inspect_video, read_frames
 from pvchat_jax.errors import UserError
 
 PROBE_THREADS = 16
@@ -157,7 +156,6 @@ def make_train_iterator(
     *,
     process_index: int,
     process_count: int,
-    features: Path | None = None,
 ) -> "BatchIterator":
     """Endless training batches of this process.
 
@@ -167,14 +165,11 @@ def make_train_iterator(
         unreadable ones.
       text: the rows of their questions.
       process_index: 0 <= process_index < process_count.
-      features: file with float16[R * data.draws_per_video, N, L, D], the features of the R records, in the rows that `feature_row`
-        tells; read from the first `next` on.
 
     Returns:
       An iterator of {video float32[B, N, T, H, W, 3], input_ids int32[B, K, S], attention_mask bool[B, K, S],
       labels int32[B, K, S], video_mask bool[B, K, S], answer_positions int32[B, K, A], present bool[B]} where
-      B = data.batch_size / process_count;
-      `features` float16[B, N, L, D] take the place of `video` where their file is given.
+      B = data.batch_size / process_count; see `BatchIterator.use_stored` for what may take the place of `video`.
       Joined in the order of the processes, the batches of one step are the same for any number of processes.
 
     Raises:
@@ -185,7 +180,7 @@ def make_train_iterator(
     padded_rows = {question: pad_row(row, text.length) for question, row in text.rows.items()}
     order = _video_order(config.data, [record.present for record in records])
     num_positions = min(_ANSWER_MULTIPLE * -(-num_learnt(text.rows.values()) // _ANSWER_MULTIPLE), text.length)
-    load = _LoadVideo(config.data, tuple(records), padded_rows, num_positions, features)
+    load = _LoadVideo(config.data, tuple(records), padded_rows, num_positions)
     return BatchIterator(order, load, config.data, process_index, process_count)
 
 
@@ -247,14 +242,16 @@ def question_indices(num_questions: int, per_pass: int, video_pass: VideoPass, s
     return order[(position * per_pass + np.arange(per_pass)) % num_questions]
 
 
-def read_clips(data: DataConfig, record: Record, video_pass: VideoPass) -> np.ndarray:
-    """What the vision encoder sees of a video in a pass: float32[N, T, H, W, 3].
+def read_clips(data: DataConfig, video: str, number: int) -> np.ndarray:
+    """What the vision encoder sees of a video in its pass `number`: float32[N, T, H, W, 3].
+
+    Which frames are drawn follows from what is in the file, and not from the other videos of the set.
 
     Raises:
       UserError: the video cannot be decoded.
     """
-    rng = np.random.default_rng((data.seed, *video_pass, _FRAMES_STREAM)) if data.random_frames else None
-    frames = read_frames(record.video, data.num_frames, rng).frames
+    rng = np.random.default_rng((data.seed, beginning_checksum(video), number, _FRAMES_STREAM)) if data.random_frames else None
+    frames = read_frames(video, data.num_frames, rng).frames
     return preprocess_frames(frames, data.image_size, data.tile_grid)
 
 
@@ -271,22 +268,14 @@ class _LoadVideo(grain.transforms.Map):
     records: tuple[Record, ...] = dataclasses.field(repr=False)  # Grain names its steps by their repr, again and again
     rows: dict[Question, TextRow] = dataclasses.field(repr=False)
     num_positions: int
-    features: Path | None
-
-    @functools.cached_property
-    def _stored(self) -> np.ndarray:
-        return np.load(self.features, mmap_mode="r")
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A memory map would travel to workers as a copy of the whole file.
-        return {name: value for name, value in self.__dict__.items() if name != "_stored"}
+    stored: StoredFeatures | None = dataclasses.field(default=None, repr=False)
 
     def map(self, element: VideoPass) -> Batch:
         data, record = self.data, self.records[element.record]
-        if self.features is None:
-            visual = {"video": read_clips(data, record, element)}
+        if self.stored is None:
+            visual = {"video": read_clips(data, record.video, element.number)}
         else:
-            visual = {"features": np.array(self._stored[feature_row(data, element)])}
+            visual = {self.stored.name: self.stored.read(feature_row(data, element))}
         chosen = question_indices(len(record.questions), data.questions_per_video, element, data.seed)
         rows = [self.rows[record.questions[index]] for index in chosen]
         text = TextRow(*(np.stack(arrays) for arrays in zip(*rows, strict=True)))
@@ -323,6 +312,15 @@ class BatchIterator(grain.DatasetIterator[Batch]):
             ) from error
         self._next_video += self._data.batch_size
         return batch
+
+    def use_stored(self, stored: StoredFeatures | None) -> None:
+        """From the next batch on, arrays [B, N, L, D] of the stored features take the place of `video`, under their own name.
+
+        Args:
+          stored: has rows as `feature_row` tells; None decodes videos.
+        """
+        self._stop_source()
+        self._load = dataclasses.replace(self._load, stored=stored)
 
     def start_prefetch(self) -> None:
         """Begins to decode in the background, where workers or read-ahead threads do so."""

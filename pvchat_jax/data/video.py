@@ -7,6 +7,7 @@ trimmed MP4) or shuffled channels (rotated phone videos), so there PyAV decodes 
 """
 
 import contextlib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from av.stream import Disposition
 from pvchat_jax.data.preprocess import frame_indices, random_frame_indices
 from pvchat_jax.errors import UserError
 
+_BEGINNING = 65536  # bytes; of an MP4 file, the first frames or the table of all of them
 _SHARE_TO_SEEK = 0.5  # of the frames; where more are wanted, decoding all of them takes less time than decord's start
 
 
@@ -96,6 +98,15 @@ def inspect_video(path: str | Path) -> VideoInfo:
             quarter_turns=quarter_turns,
             decord_is_exact=is_plain_mp4 and is_h264 and quarter_turns == 0,
         )
+
+
+def beginning_checksum(path: str | Path) -> int:
+    """CRC-32 of the first 64 KB of a file, to tell videos apart wherever they lie; 0 where it cannot be read, which decoding reports."""
+    try:
+        with open(path, "rb") as file:
+            return zlib.crc32(file.read(_BEGINNING))
+    except OSError:
+        return 0
 
 
 @contextlib.contextmanager

@@ -109,9 +109,9 @@ def require_same_everywhere(what: str, value: str) -> None:
         raise UserError(f"{what} differ between processes 0 and {others[0]}; give all processes the same files.")
 
 
-def broadcast_from_first(value: int) -> int:
-    """The `value` of process 0, on all processes; each waits for the others."""
-    return value if jax.process_count() == 1 else int(multihost_utils.broadcast_one_to_all(np.int64(value)))
+def broadcast_from_first(values: np.ndarray) -> np.ndarray:
+    """The `values` of process 0, on all processes, which give arrays of the same shape; each waits for the others."""
+    return values if jax.process_count() == 1 else np.asarray(multihost_utils.broadcast_one_to_all(values))
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,10 +11,14 @@ import jax
 
 
 class VisionBackbone(Protocol):
-    """Turns clips into tokens."""
+    """Turns clips into tokens, in two halves: the upper one may train where the lower one, with the rest of the encoder, is frozen."""
 
-    def __call__(self, video: jax.Array) -> jax.Array:
-        """`float[B, T, H, W, 3]` of normalised pixels `-> float[B, L, D]`."""
+    def lower(self, video: jax.Array) -> jax.Array:
+        """`float[B, T, H, W, 3]` of normalised pixels `-> float[B, L, D]`, what `upper` takes."""
+        ...
+
+    def upper(self, x: jax.Array) -> jax.Array:
+        """`float[B, L, D] -> float[B, L, D]`."""
         ...
 
 

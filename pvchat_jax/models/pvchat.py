@@ -85,9 +85,17 @@ class PVChat(nn.Module):
 
     def encode_video(self, video: jax.Array) -> jax.Array:
         """`float[B, N, T, H, W, 3] -> float[B, N, L, D]`: vision encoder and its layer norm, frozen in most runs."""
-        batch, clips = video.shape[:2]
-        features = self.vision_norm(self.vision_encoder(video.reshape(batch * clips, *video.shape[2:])))
-        return features.reshape(batch, clips, *features.shape[1:])
+        return self.encode_upper(self.encode_lower(video))
+
+    def encode_lower(self, video: jax.Array) -> jax.Array:
+        """`float[B, N, T, H, W, 3] -> float[B, N, L, D]`: the vision encoder up to its upper half."""
+        features = self.vision_encoder.lower(video.reshape(-1, *video.shape[2:]))
+        return features.reshape(*video.shape[:2], *features.shape[1:])
+
+    def encode_upper(self, lower_features: jax.Array) -> jax.Array:
+        """`float[B, N, L, D] -> float[B, N, L, D]`: the rest of `encode_video`."""
+        features = self.vision_norm(self.vision_encoder.upper(lower_features.reshape(-1, *lower_features.shape[2:])))
+        return features.reshape(lower_features.shape)
 
     def query(
         self,
@@ -148,6 +156,7 @@ class PVChat(nn.Module):
         video_mask: jax.Array,
         *,
         features: jax.Array | None = None,
+        lower_features: jax.Array | None = None,
         instruction_ids: jax.Array | None = None,
         instruction_mask: jax.Array | None = None,
         positions: jax.Array | None = None,
@@ -156,15 +165,15 @@ class PVChat(nn.Module):
         """All of the model up to the language model's head, for every row.
 
         Args:
-          video: float[B, N, T, H, W, 3] of normalised pixels, or None with `features` given.
+          video: float[B, N, T, H, W, 3] of normalised pixels, or None with `features` or `lower_features` given.
           input_ids, attention_mask, video_mask: [B, K, S]; visual positions hold any id.
-          features: float[B, N, L, D] from `encode_video`.
+          features: float[B, N, L, D] from `encode_video`. lower_features: float[B, N, L, D] from `encode_lower`.
           instruction_ids, instruction_mask: [B * N, Lt], optional text for the Q-Former.
           positions: int[B, K, A], where logits are wanted, none of them in the common prefix; by default everywhere after it.
           deterministic: False draws dropout from the `dropout` stream.
         """
         if features is None:
-            features = self.encode_video(video)
+            features = self.encode_upper(self.encode_lower(video) if lower_features is None else lower_features)
         queries = self.query(features, instruction_ids, instruction_mask, deterministic=deterministic)
         visual = self.visual_tokens(queries.queries, features.shape[0])
         states = self._row_states(visual, input_ids, attention_mask, video_mask, positions, deterministic=deterministic)

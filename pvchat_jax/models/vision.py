@@ -77,7 +77,8 @@ class VisionEncoder(nn.Module):
     """`float[B, T, H, W, 3] -> float[B, 1 + T/t * G * G, D]`: the raw output of the last built block, cls included.
 
     One frame uses the image position table, several the video table; either is resampled when the token
-    count differs from the table's. The blocks are two scans, because stage 2 may train the upper half.
+    count differs from the table's. The blocks are two scans, because stage 2 may train the upper half; `upper(lower(video))` is
+    the whole, so that what a frozen lower half returns can be kept.
     """
 
     config: VisionConfig
@@ -85,8 +86,30 @@ class VisionEncoder(nn.Module):
     backend: str = "auto"
     dtype: Dtype = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        config = self.config
+
+        def table(name: str, values: np.ndarray) -> jax.Array:
+            init = nn.with_logical_partitioning(lambda _, shape, dtype: jnp.asarray(values, dtype)[None], (None, "position", "embed"))
+            return self.param(name, init, (1, *values.shape), jnp.float32)
+
+        def blocks(length: int) -> nn.Module:
+            return scan_blocks(VisionBlock, self.remat_policy, length, 0)(config, self.backend, self.dtype)
+
+        self.patch_embed = Dense(config.width, ("patch", "embed"), dtype=self.dtype)
+        cls_init = nn.with_logical_partitioning(TOKEN_INIT, (None, None, "embed"))
+        self.cls_token = self.param("cls_token", cls_init, (1, 1, config.width), jnp.float32)
+        self.pos_embed = table("pos_embed", sincos_table(config.num_temporal_positions, config.grid_size, config.width))
+        if config.separate_image_position:
+            self.img_pos_embed = table("img_pos_embed", sincos_table(1, config.grid_size, config.width))
+        self.lower_blocks = blocks(config.num_lower_blocks)
+        self.upper_blocks = blocks(config.num_blocks - config.num_lower_blocks)
+
     def __call__(self, video: jax.Array) -> jax.Array:
+        return self.upper(self.lower(video))
+
+    def lower(self, video: jax.Array) -> jax.Array:
+        """`float[B, T, H, W, 3] -> float[B, L, D]`: everything up to the first block of the upper half."""
         config = self.config
         _, time, height, width, _ = video.shape
         if height != width or height % config.patch_size or time % config.tubelet_size:
@@ -95,34 +118,26 @@ class VisionEncoder(nn.Module):
                 f"and square grids of {config.patch_size} px patches"
             )
         x = extract_tubelets(video, config.tubelet_size, config.patch_size)
-        x = Dense(config.width, ("patch", "embed"), dtype=self.dtype, name="patch_embed")(x)
-        cls = self.param("cls_token", nn.with_logical_partitioning(TOKEN_INIT, (None, None, "embed")), (1, 1, config.width), jnp.float32)
-        x = jnp.concatenate([jnp.broadcast_to(cls.astype(self.dtype), (x.shape[0], 1, config.width)), x], axis=1)
+        x = self.patch_embed(x)
+        cls = jnp.broadcast_to(self.cls_token.astype(self.dtype), (x.shape[0], 1, config.width))
+        x = jnp.concatenate([cls, x], axis=1)
         x += self._positions(time // config.tubelet_size, height // config.patch_size).astype(self.dtype)
         x = nn.with_logical_constraint(x, ("batch", "length", "embed_activation"))
+        return self.lower_blocks(x)[0]
 
-        def blocks(length: int, name: str) -> nn.Module:
-            return scan_blocks(VisionBlock, self.remat_policy, length, 0)(config, self.backend, self.dtype, name=name)
-
-        x, _ = blocks(config.num_lower_blocks, "lower_blocks")(x)
-        x, _ = blocks(config.num_blocks - config.num_lower_blocks, "upper_blocks")(x)
-        return x
+    def upper(self, x: jax.Array) -> jax.Array:
+        """`float[B, L, D] -> float[B, L, D]`: the blocks of the upper half."""
+        return self.upper_blocks(x)[0]
 
     def _positions(self, time: int, grid: int) -> jax.Array:
         """Position entries `float[1, 1 + time * grid * grid, D]` for this input."""
         config = self.config
-
-        def table(name: str, values: np.ndarray) -> jax.Array:
-            init = nn.with_logical_partitioning(lambda _, shape, dtype: jnp.asarray(values, dtype)[None], (None, "position", "embed"))
-            return self.param(name, init, (1, *values.shape), jnp.float32)
-
         old = (config.num_temporal_positions, config.grid_size)
-        video_table = table("pos_embed", sincos_table(*old, config.width))
+        if time > 1:
+            return resample_table(self.pos_embed, old, (time, grid))
         if config.separate_image_position:
-            image_table = table("img_pos_embed", sincos_table(1, config.grid_size, config.width))
+            image_table = self.img_pos_embed
         else:
-            tokens = video_table[:, 1:].reshape(1, old[0], -1, config.width).mean(axis=1)  # over time
-            image_table = jnp.concatenate([video_table[:, :1], tokens], axis=1)
-        if time == 1:
-            return resample_table(image_table, (1, config.grid_size), (1, grid))
-        return resample_table(video_table, old, (time, grid))
+            tokens = self.pos_embed[:, 1:].reshape(1, old[0], -1, config.width).mean(axis=1)  # over time
+            image_table = jnp.concatenate([self.pos_embed[:, :1], tokens], axis=1)
+        return resample_table(image_table, (1, config.grid_size), (1, grid))

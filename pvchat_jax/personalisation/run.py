@@ -173,7 +173,7 @@ def training_stages(config: DrawnPersonConfig, records: Path) -> list[TrainConfi
     stages: list[TrainConfig] = []
     for stage in (config.stage1, config.stage2)[0 if config.with_stage1 else 1 :]:
         has_both = CLIP_SETS.index(config.clip_set) > 0
-        shared = f"{config.shared_dir}/features_{stage.stage}_{config.clip_set}" if config.shared_dir else ""
+        shared = f"{config.shared_dir}/features" if config.shared_dir else ""
         data = dataclasses.replace(stage.data, train=str(records), seed=config.seed, balance_presence=has_both, features_dir=shared)
         wired = dataclasses.replace(
             stage,

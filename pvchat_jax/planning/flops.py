@@ -72,7 +72,7 @@ def count_flops(config: TrainConfig, shapes: Shapes) -> dict[str, Flops]:
     rates = config.optimizer.learning_rates
     trains = {group for group, rate in rates.items() if rate > 0}
     statistics_passes = 1 if config.optimizer.gradient_accumulation > 1 else 0
-    vision = [] if config.data.cache_features else _vision(model.vision, shapes, trains)
+    vision = _vision(model.vision, shapes, trains, config.stored_features)
     language_model = model.language_model
     chunks = num_chunks(shapes.rows // shapes.videos * shapes.answer_positions, language_model.total_vocab_size)
     return {
@@ -123,15 +123,14 @@ def _attention(batch: int, queries: int, keys: int, width: int, gradients: int) 
     return [_Product(flops, gradients, of_activations=True)] * 2
 
 
-def _vision(config: VisionConfig, shapes: Shapes, trains: set[str]) -> list[_Product]:
+def _vision(config: VisionConfig, shapes: Shapes, trains: set[str], stored: str) -> list[_Product]:
+    """Of the part of the encoder whose output is not `stored` (`TrainConfig.stored_features`)."""
     tokens = shapes.clips * shapes.features
     patch = config.tubelet_size * config.patch_size**2 * 3
-    products = [_Product(_linear(tokens - shapes.clips, patch, config.width), int("base" in trains))]
-    halves = (
-        (config.num_lower_blocks, "base" in trains, "base" in trains),
-        (config.num_blocks - config.num_lower_blocks, "vision_upper" in trains, bool({"base", "vision_upper"} & trains)),
-    )
-    for blocks, own, any_below in halves:
+    lower = (config.num_lower_blocks, "base" in trains, "base" in trains)
+    upper = (config.num_blocks - config.num_lower_blocks, "vision_upper" in trains, bool({"base", "vision_upper"} & trains))
+    products = [] if stored else [_Product(_linear(tokens - shapes.clips, patch, config.width), int("base" in trains))]
+    for blocks, own, any_below in {"": (lower, upper), "lower_features": (upper,), "features": ()}[stored]:
         gradients = own + any_below
         block = [
             _Product(_linear(tokens, config.width, 4 * config.width), gradients),  # qkv and proj

@@ -124,9 +124,9 @@ def abstract_batch(config: TrainConfig, mesh: Mesh) -> dict[str, jax.ShapeDtypeS
     def array(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((videos, *shape), dtype, sharding=sharding)
 
-    if data.cache_features:
+    if config.stored_features:
         tokens = 1 + data.num_frames // vision.tubelet_size * vision.grid_size**2
-        visual = {"features": array((data.num_clips, tokens, vision.width), np.float16)}
+        visual = {config.stored_features: array((data.num_clips, tokens, vision.width), jnp.dtype(config.stored_dtype))}
     else:
         visual = {"video": array((data.num_clips, data.num_frames, data.image_size, data.image_size, 3), np.float32)}
     return {

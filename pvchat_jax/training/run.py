@@ -23,7 +23,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.sharding import make_mesh
 from pvchat_jax.training.checkpoint import Checkpoints
-from pvchat_jax.training.feature_cache import cache_features, check_cacheable, feature_file
+from pvchat_jax.training.feature_cache import check_cacheable, stored_features
 from pvchat_jax.training.initialise import initialise
 from pvchat_jax.training.loop import Outputs, train
 from pvchat_jax.training.metrics import MetricsWriter, ProgressReport
@@ -64,8 +64,7 @@ def train_run(config: TrainConfig) -> Path:
     step_fn = make_train_step(model, config, mesh)
     process = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     output = Path(config.output_dir)
-    features = feature_file(config) if config.data.cache_features else None
-    iterator = make_train_iterator(config, data.records, data.text, **process, features=features)
+    iterator = make_train_iterator(config, data.records, data.text, **process)
 
     checkpoints = Checkpoints(output / CHECKPOINTS, keep=config.checkpoint.keep, report=say)
     must_match = {"batch size": config.data.batch_size, "records": described}
@@ -75,18 +74,18 @@ def train_run(config: TrainConfig) -> Path:
     meta = {"must_match": must_match, "init_from_steps": start.init_from_steps, "versions": package_versions()}
     if is_first:
         write_config(config)
-    if features is not None:
-        cache_features(config, model, join_params(start.state.trainable, start.frozen), data.records, mesh, console)
-    metrics = MetricsWriter(output, done + 1) if is_first else None
-    progress = ProgressReport(console, done, config.num_steps)
-    try:
-        train(config, step_fn, start.state, start.frozen, iterator, mesh, Outputs(checkpoints, metrics, progress, meta))
-    finally:
-        progress.close()
-        iterator.close()
-        if metrics is not None:
-            metrics.close()
-        checkpoints.close()
+    with stored_features(config, model, join_params(start.state.trainable, start.frozen), data.records, mesh, console) as stored:
+        iterator.use_stored(stored)
+        metrics = MetricsWriter(output, done + 1) if is_first else None
+        progress = ProgressReport(console, done, config.num_steps)
+        try:
+            train(config, step_fn, start.state, start.frozen, iterator, mesh, Outputs(checkpoints, metrics, progress, meta))
+        finally:
+            progress.close()
+            iterator.close()
+            if metrics is not None:
+                metrics.close()
+            checkpoints.close()
     say(describe_end(config))
     return output
 

@@ -64,16 +64,16 @@ def forward(
     """Model outputs reduced to what the loss needs, with dropout.
 
     Args:
-      batch: video float[B, N, T, H, W, 3], or features float16[B, N, L, D] of it; input_ids, attention_mask, labels,
-        video_mask [B, K, S]; answer_positions int32[B, K, A] (data/conversation.py).
+      batch: video float[B, N, T, H, W, 3], or features or lower_features [B, N, L, D] of it (`TrainConfig.stored_features`);
+        input_ids, attention_mask, labels, video_mask [B, K, S]; answer_positions int32[B, K, A] (data/conversation.py).
       key: of the `dropout` stream.
       model: object with `apply` as of `pvchat_jax.models.pvchat.PVChat`.
     """
-    cached = {"features": batch["features"].astype(config.compute_dtype)} if "features" in batch else {}
+    stored = {name: batch[name].astype(config.compute_dtype) for name in ("features", "lower_features") if name in batch}
     variables = {"params": join_params(trainable, frozen)}
     output = model.apply(
         variables,
-        None if cached else batch["video"],
+        None if stored else batch["video"],
         batch["input_ids"],
         batch["attention_mask"],
         batch["video_mask"],
@@ -81,7 +81,7 @@ def forward(
         deterministic=False,
         rngs={"dropout": key},
         method="hidden_states",
-        **cached,
+        **stored,
     )
 
     def logits_of(states: jax.Array, chunk: jax.Array | None) -> jax.Array:

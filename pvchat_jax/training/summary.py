@@ -78,8 +78,10 @@ def _rows(config: TrainConfig, mesh: jax.sharding.Mesh, start: Start, records: S
         f"the first {text.prefix_length} in common, "
         f"{_plural(data.num_clips, 'clip')} x {_plural(data.num_frames, 'frame')} of {data.image_size} px"
     )
-    if data.cache_features:
-        rows["features"] = f"encoded before training, {_plural(data.draws_per_video, 'draw')} of frames per video, kept in float16"
+    if config.stored_features:
+        what = "lower half encoded" if config.stored_features == "lower_features" else "encoded"
+        draws = f"{_plural(data.draws_per_video, 'draw')} of frames per video"
+        rows["features"] = f"{what} before training, {draws}, kept in {config.stored_dtype}"
     present = sum(record.present for record in records)
     rows["videos"] = f"{len(records)}: {present} with {data.subject}, {len(records) - present} without"
     rows["questions"] = _describe_questions(question_counts(records))

@@ -28,6 +28,7 @@ from pvchat_jax.data.pipeline import (
 )
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
+from pvchat_jax.data.stored_features import StoredFeatures, write_features
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.config import TINY
@@ -182,9 +183,11 @@ def test_stored_features_come_in_the_place_of_their_videos(
     config = make_config(**settings)
     draws = config.data.draws_per_video
     assert draws == (3 if random_frames else 1)
-    passes = [VideoPass(*divmod(row, draws)) for row in range(len(records) * draws)]
-    stored = np.stack([read_clips(config.data, records[element.record], element).mean(axis=(2, 3)) for element in passes])
-    np.save(tmp_path / "features.npy", stored.astype(np.float16))
+    for record, number in itertools.product(range(len(records)), range(draws)):
+        means = read_clips(config.data, records[record].video, number).mean(axis=(2, 3)).astype(np.float16)
+        write_features(tmp_path / f"{record}.{number}", means)
+    files = tuple(f"{record}.{number}" for record in range(len(records)) for number in range(draws))
+    stored = StoredFeatures("lower_features", tmp_path, files, means.shape, means.dtype)
     from_video = iterate(config, records)
     from_features = make_train_iterator(
         make_config(**settings, num_workers=num_workers),
@@ -192,17 +195,26 @@ def test_stored_features_come_in_the_place_of_their_videos(
         dataset_rows(config, records, LetterTokenizer()),
         process_index=0,
         process_count=1,
-        features=tmp_path / "features.npy",
     )
+    from_features.use_stored(stored)
     next(from_video), next(from_features)
     from_features.set_state(from_video.get_state())
     for _ in range(3):  # no video has a fourth pass yet, which would use its first draw again
         video, features = next(from_video), next(from_features)
-        assert features["features"].dtype == np.float16
-        pixels, stored_pixels = video.pop("video"), features.pop("features")
+        assert features["lower_features"].dtype == np.float16
+        pixels, stored_pixels = video.pop("video"), features.pop("lower_features")
         np.testing.assert_allclose(stored_pixels, pixels.mean(axis=(3, 4)), atol=2e-3)
         assert_same(features, video)
     from_features.close()
+
+
+def test_the_draw_of_a_videos_frames_does_not_depend_on_where_it_lies(records: list[Record], tmp_path: Path) -> None:
+    data = make_config(num_frames=1, random_frames=True).data
+    copy = shutil.copyfile(records[7].video, tmp_path / "copy.mp4")
+    draws = [read_clips(data, records[7].video, number) for number in range(6)]
+    for number, draw in enumerate(draws):
+        np.testing.assert_array_equal(read_clips(data, str(copy), number), draw)
+    assert any(np.abs(draw - draws[0]).max() > 0.1 for draw in draws)
 
 
 def test_draws_take_turns_from_pass_to_pass() -> None:

@@ -153,6 +153,9 @@ def test_two_processes_encode_videos_together_and_learn_as_one(records, tmp_path
         ended = finish(start(arguments(records, tmp_path / output, **stored), count, devices=devices))
         assert [status for status, *_ in ended] == [0] * count, ended
         assert "videos/s" in ended[0][1] and not any("videos/s" in shown for _, shown, _ in ended[1:])
-    one, two = (np.load(tmp_path / output / "features" / "features.npy") for output in ("one", "two"))
-    np.testing.assert_allclose(two, one, atol=1e-3)
+    one, two = (sorted((tmp_path / output / "features").glob("*/*.features")) for output in ("one", "two"))
+    assert [path.name for path in two] == [path.name for path in one] != []
+    for paths in zip(one, two, strict=True):
+        first, second = (np.frombuffer(path.read_bytes()[:-4], np.float16) for path in paths)
+        np.testing.assert_allclose(second, first, atol=1e-3)
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)

@@ -31,9 +31,10 @@ def model_of(layers: int, policy: str) -> PVChatConfig:
     )
 
 
-def config_of(model: PVChatConfig, **settings: float) -> TrainConfig:
+def config_of(model: PVChatConfig, *, cache_features: bool = False, **settings: float) -> TrainConfig:
     optimizer = OptimizerConfig(subject_tokens=1e-3, warmup_steps=1, **settings)
-    data = DataConfig(image_size=64, num_frames=4, tile_grid=(1, 1), batch_size=2, questions_per_video=4, text_buckets=(LENGTH,))
+    sizes = {"image_size": 64, "num_frames": 4, "tile_grid": (1, 1), "batch_size": 2, "questions_per_video": 4, "text_buckets": (LENGTH,)}
+    data = DataConfig(cache_features=cache_features, **sizes)
     return TrainConfig(model=model, data=data, optimizer=optimizer, compute_dtype="float32", frozen_dtype="float32")
 
 
@@ -53,6 +54,7 @@ CASES = [
     ("full", {}),
     ("dots_with_no_batch_dims", {"vision_upper": 1e-5}),
     ("none", {"qformer": 0.0, "router": 0.0, "lora": 0.0}),
+    ("none", {"vision_upper": 1e-5, "cache_features": True}),
 ]
 
 

@@ -74,24 +74,39 @@ class StandIn:
         }
 
     def apply(self, variables, inputs, *text, method: str, **settings) -> Any:
-        """The calls of `PVChat.apply` that training makes: a step's two, and `encode_video`."""
+        """The calls of `PVChat.apply` that training makes: a step's two, `encode_video` and `encode_lower`."""
+        params = variables["params"]
         if method == "encode_video":
-            return self._encode_video(variables["params"]["vision_encoder"], inputs)
+            return self._encode_upper(params, self._encode_lower(params, inputs))
+        if method == "encode_lower":
+            return self._encode_lower(params, inputs)
         if method == "head":
-            return self._head(variables["params"]["language_model"], inputs)
-        return self._hidden_states(variables["params"], inputs, *text, **settings)
+            return self._head(params["language_model"], inputs)
+        return self._hidden_states(params, inputs, *text, **settings)
 
-    def _encode_video(self, params: dict[str, Any], video: jax.Array) -> jax.Array:
-        x = video.mean(axis=(3, 4))  # [B, N, T, 3]
-        for blocks in ("lower_blocks", "upper_blocks"):
-            x = jnp.tanh(x @ params[blocks]["kernel"])
-        return x
+    def _encode_lower(self, params: dict[str, Any], video: jax.Array) -> jax.Array:
+        return jnp.tanh(video.mean(axis=(3, 4)) @ params["vision_encoder"]["lower_blocks"]["kernel"])  # [B, N, T, 3] before the product
+
+    def _encode_upper(self, params: dict[str, Any], lower_features: jax.Array) -> jax.Array:
+        return jnp.tanh(lower_features @ params["vision_encoder"]["upper_blocks"]["kernel"])
 
     def _hidden_states(
-        self, params, video, input_ids, attention_mask, video_mask, *, positions, deterministic: bool, rngs, features=None
+        self,
+        params,
+        video,
+        input_ids,
+        attention_mask,
+        video_mask,
+        *,
+        positions,
+        deterministic: bool,
+        rngs,
+        features=None,
+        lower_features=None,
     ) -> Output:
         self.num_traces += 1
-        features = self._encode_video(params["vision_encoder"], video) if features is None else features
+        if features is None:
+            features = self._encode_upper(params, self._encode_lower(params, video) if lower_features is None else lower_features)
         x = features.reshape(-1, *features.shape[2:])
         x = x + params["subject_tokens"].mean(axis=0)
         if self.dropout and not deterministic:

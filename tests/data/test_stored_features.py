@@ -56,6 +56,15 @@ def test_a_damaged_file_is_refused_and_removed(tmp_path: Path, damage) -> None:
     assert not (tmp_path / "a").exists()
 
 
+def test_a_file_that_is_cut_short_after_it_was_checked_is_refused(tmp_path: Path) -> None:
+    write_features(tmp_path / "a", values(1))
+    stored = stored_in(tmp_path, "a")
+    stored.read(0)
+    os.truncate(tmp_path / "a", 60)
+    with pytest.raises(UserError, match="were damaged and are removed"):
+        stored.read(0)
+
+
 @pytest.mark.parametrize("content", [None, b""])
 def test_a_file_that_is_gone_or_empty_is_named(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:

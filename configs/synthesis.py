@@ -27,4 +27,13 @@ def generated() -> SynthesisConfig:
 
 
 def tiny() -> SynthesisConfig:
-    return SynthesisConfig(reader="tiny_base", num_clips=960, num_frames=16, width=128, height=128, num_existence=4, num_content=2)
+    return SynthesisConfig(
+        reader="tiny_base",
+        captioner="reader",
+        num_clips=960,
+        num_frames=16,
+        width=128,
+        height=128,
+        num_existence=4,
+        num_content=2,
+    )

@@ -52,7 +52,7 @@ def ask_clip(
     Raises:
       UserError: `counts` asks for more questions than `phrases` has, or the captioner has no answer for this clip.
     """
-    asked = _About(subject, phrases, counts, rng)
+    asked = _About(subject, phrases, _of_what_is_known(counts, clip), rng)
     if clip.role == "positive":
         return (*asked.existence(present=True), *asked.content(captioner, view, lambda fault: report(_aside(clip, fault))))
     return (*asked.existence(present=False), *asked.refusals())
@@ -90,6 +90,11 @@ def ask_clip_about_several(
         questions += asked.existence(present=view is not None)
         questions += asked.content(captioner, view, lambda fault: report(_aside(clip, fault))) if view else asked.refusals()
     return tuple(questions)
+
+
+def _of_what_is_known(counts: Mapping[str, int], clip: Clip) -> dict[str, int]:
+    """Without the types of question that are known to have no answer, whoever is there."""
+    return {name: 0 if clip.truth.get(name, "") is None else count for name, count in counts.items()}
 
 
 def _aside(clip: Clip, fault: str) -> SetAside:

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,13 +13,25 @@ from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.data.records import Question
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.captioners.captioner import Captioner, ClipView
-from pvchat_jax.synthesis.faces.reader import FaceReader
-from pvchat_jax.synthesis.framing import frame_performer
+from pvchat_jax.synthesis.faces.reader import FaceReader, Looks
+from pvchat_jax.synthesis.framing import Framed, frame_person
 from pvchat_jax.synthesis.generators.generator import ClipGenerator, Performer, Prompt
 from pvchat_jax.synthesis.phrases import CONTENT_TYPES, PHRASES, Phrases
 from pvchat_jax.synthesis.prompts import prompts
+from pvchat_jax.synthesis.records import Person, Source
+from pvchat_jax.synthesis.showing import OF_THE_FACE, Truths
+
+if TYPE_CHECKING:
+    from pvchat_jax.synthesis.generators.compositor import Member
+
+IDENTITIES_FOLDER = "identities"  # of the training set: face features that ConsisID reads
 
 Crowd = Callable[[], Sequence[Performer]]
+Truth = Callable[[Source, Person, Looks | None], Mapping[str, Any]]
+
+
+def _nothing_known(source: Source, person: Person, looks: Looks | None) -> Mapping[str, Any]:
+    return {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,6 +43,8 @@ class Backends:
         ask for everybody who performs, the subject first, whose bodies and backgrounds a compositor uses.
       counts: how many questions by type. phrases: their wordings.
       prompt_of: draws from the bank of prompts.
+      look: what the reader says of somebody besides the face; None if it says nothing of anybody.
+      truth_of: what is known of somebody in a filmed video, `showing.Known.truth`.
     """
 
     reader: FaceReader
@@ -39,6 +54,8 @@ class Backends:
     phrases: Phrases
     counts: Mapping[str, int]
     prompt_of: Callable[[np.random.Generator], Prompt]
+    look: Callable[[Source, Person], Looks | None] | None = None
+    truth_of: Truth = _nothing_known
 
 
 class Nobody:
@@ -52,25 +69,29 @@ class Nobody:
         raise UserError("there is no captioner to ask; name one with --config.captioner.")
 
 
-def choose_backends(config: SynthesisConfig, cast: TrainConfig) -> Backends:
+def choose_backends(config: SynthesisConfig, cast: TrainConfig, folder: Path) -> Backends:
     """The backends of a configuration.
 
     Args:
       cast: of the model that reads drawn people.
+      folder: of the training set, in which everything lies that describes the person.
 
     Raises:
       UserError: a library or a file of weights is missing.
     """
     captioner = _choose_captioner(config)
     content = 0 if isinstance(captioner, Nobody) else config.num_content
+    reader = _choose_reader(config, cast)
     return Backends(
-        reader=_choose_reader(config, cast),
+        reader=reader,
         generators=tuple(name if name == "compositor" else f"{name} in {config.generator_dir}" for name in config.generators),
-        load_generator=functools.partial(_load_generator, config),
+        load_generator=functools.partial(_load_generator, config, folder),
         captioner=captioner,
         phrases=_phrases(config),
         counts={"existence": config.num_existence, **dict.fromkeys(CONTENT_TYPES, content)},
         prompt_of=lambda rng: next(prompts(config.age_group, rng)),
+        look=functools.partial(_look, config, reader) if config.reader == "tiny_base" else None,
+        truth_of=_choose_truth(config),
     )
 
 
@@ -84,11 +105,25 @@ def _choose_reader(config: SynthesisConfig, cast: TrainConfig) -> FaceReader:
     return choose_reader(config.reader, Path(config.reader_dir) if config.reader_dir else None)
 
 
-def _choose_captioner(config: SynthesisConfig) -> Captioner:
+def _look(config: SynthesisConfig, reader: Any, source: Source, person: Person) -> Looks | None:
+    framed = _frame(config, source, person)
+    looks: Looks | None = reader.look(framed.frames, framed.boxes)
+    return looks
+
+
+def _choose_truth(config: SynthesisConfig) -> Truth:
     if config.captioner == "truth":
+        return Truths(config.truth).of
+    if config.captioner == "reader":
+        return lambda source, person, looks: looks.truth if looks else {}
+    return _nothing_known
+
+
+def _choose_captioner(config: SynthesisConfig) -> Captioner:
+    if config.captioner in ("truth", "reader"):
         from pvchat_jax.synthesis.captioners.truth import TruthCaptioner
 
-        return TruthCaptioner()
+        return TruthCaptioner() if config.captioner == "truth" else TruthCaptioner("reader of drawn people")
     if config.captioner == "endpoint":
         from pvchat_jax.synthesis.captioners.endpoint import EndpointCaptioner
 
@@ -109,29 +144,55 @@ def _phrases(config: SynthesisConfig) -> Phrases:
     return PHRASES
 
 
-def _load_generator(config: SynthesisConfig, index: int, crowd: Crowd) -> ClipGenerator:
+def _load_generator(config: SynthesisConfig, own_folder: Path, index: int, crowd: Crowd) -> ClipGenerator:
     name = config.generators[index]
-    return _load_compositor(config, crowd) if name == "compositor" else _load_diffusers(config, name)
+    return _load_compositor(config, crowd) if name == "compositor" else _load_diffusers(config, name, own_folder)
 
 
 def _load_compositor(config: SynthesisConfig, crowd: Crowd) -> ClipGenerator:
-    """Cuts everybody out, the subject first, who comes first in the crowd; what is known of nobody, figures and scenes, stays empty."""
-    from pvchat_jax.synthesis.generators.compositor import Compositor, Member
-    from pvchat_jax.synthesis.generators.cutouts import cut_out
+    """Cuts everybody out, the subject first, who comes first in the crowd."""
+    from pvchat_jax.synthesis.generators.compositor import Compositor
 
-    members: dict[str, Member] = {}
-    for performer in crowd():
-        key = performer.source.sha256
-        if key not in members:
-            framed = frame_performer(performer, config.num_frames, config.width, config.height)
-            members[key] = Member(key=key, figure="", scene="", cut=cut_out(framed.frames, framed.boxes))
+    members = {performer.source.sha256: _cut_out(config, performer) for performer in crowd()}
     return Compositor(members, lead=next(iter(members)))
 
 
-def _load_diffusers(config: SynthesisConfig, name: str) -> ClipGenerator:
+def _cut_out(config: SynthesisConfig, performer: Performer) -> "Member":
+    """What nobody knows of somebody, such as the figure of photographed people, stays empty: then bodies and hats are not exchanged."""
+    from pvchat_jax.synthesis.generators.compositor import Member
+    from pvchat_jax.synthesis.generators.cutouts import cut_out
+
+    key, looks = performer.source.sha256, performer.looks
+    framed = _frame(config, performer.source, performer.person)
+    if looks is None:
+        return Member(key=key, figure="", scene="", cut=cut_out(framed.frames, framed.boxes))
+    return Member(
+        key=key,
+        figure=looks.figure,
+        scene=looks.truth["scene"],
+        cut=cut_out(framed.frames, framed.boxes, looks.shoulders),
+        lends=not looks.hides_body,
+        head=looks.head,
+        hat=looks.hat,
+        hair=looks.hair,
+        face_moves=looks.truth["action"] in OF_THE_FACE,
+    )
+
+
+def _frame(config: SynthesisConfig, source: Source, person: Person) -> Framed:
+    from pvchat_jax.synthesis.generators.compositor import Compositor
+
+    return frame_person(source, person, Compositor.frames_per_second, config.num_frames, config.width, config.height)
+
+
+def _load_diffusers(config: SynthesisConfig, name: str, own_folder: Path) -> ClipGenerator:
     from pvchat_jax.synthesis.generators.choose import choose_generator
     from pvchat_jax.synthesis.generators.loading import Placement
 
-    folder = Path(config.generator_dir)
-    placement = Placement(device=config.device, offload=config.offload)
-    return choose_generator(name, folder / name, identities=folder / "identities", placement=placement, batch_size=config.batch_size)
+    return choose_generator(
+        name,
+        Path(config.generator_dir, name),
+        identities=own_folder / IDENTITIES_FOLDER,
+        placement=Placement(device=config.device, offload=config.offload),
+        batch_size=config.batch_size,
+    )

@@ -38,7 +38,7 @@ def run_synthesis(arguments: Arguments, config: SynthesisConfig, cast: TrainConf
     today = datetime.date.today()
     consent = find_consent(arguments, today)
     require_consent(consent, today)
-    backends = choose_backends(config, cast)
+    backends = choose_backends(config, cast, arguments.out)
     if backends.captioner.leaves_machine:
         require_consent(consent, today, "remote")
     if arguments.shard.is_whole:

@@ -10,14 +10,15 @@ from PIL import Image
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.casting import Member
+from pvchat_jax.synthesis.people import time_span
 from pvchat_jax.synthesis.record_json import from_json, to_json
 from pvchat_jax.synthesis.records import Clip, Person, SetAside, sha256_of
 from pvchat_jax.synthesis.stages import StageStore, Work, digest_of
 from pvchat_jax.synthesis.watching import read_frames_at, write_clip
 
 FILM = "film"
-_VERSION = 1  # raise it to have clips cut anew
-_TOOL = "camera"  # of which everything filmed is, so that it can be counted like the other tools
+_VERSION = 2  # raise it to have clips cut anew
+CAMERA = "camera"  # of which everything filmed is, so that it can be counted like the other tools
 CLIPS_FOLDER = "clips"
 _SHORTEST = 0.5  # seconds; below, nothing happens in a clip
 
@@ -47,7 +48,7 @@ def windows_of(member: Member, *, seconds: float, count: int, without: Sequence[
 
 def _windows(member: Member, seconds: float) -> Iterator[Window]:
     for track in member.person.tracks:
-        start, end = track[0].time, track[-1].time
+        start, end = time_span(track, member.source)
         parts = max(1, int((end - start) / seconds))
         if end - start < _SHORTEST:
             continue
@@ -109,7 +110,7 @@ def _cut(store: StageStore, split: str, window: Window, config: SynthesisConfig)
     work = Work(
         stage=FILM,
         version=_VERSION,
-        tool=_TOOL,
+        tool=CAMERA,
         inputs={"video": member.source.sha256},
         settings={
             "split": split,
@@ -122,8 +123,8 @@ def _cut(store: StageStore, split: str, window: Window, config: SynthesisConfig)
     if kept is not None:
         return from_json(Clip, kept)
     begun = time.monotonic()
-    times = np.linspace(window.start, window.end, config.num_frames, endpoint=False).tolist()
-    frames = [_fitted(frame, config.width, config.height) for frame in read_frames_at(member.source, times)]
+    times = window.start + (np.arange(config.num_frames) + 0.5) * (window.end - window.start) / config.num_frames
+    frames = [_fitted(frame, config.width, config.height) for frame in read_frames_at(member.source, times.tolist())]
     name = f"{split}-{member.role}-filmed-{work.key[:8]}"
     video = f"{CLIPS_FOLDER}/{name}.mp4"
     path = store.folder / video
@@ -134,7 +135,7 @@ def _cut(store: StageStore, split: str, window: Window, config: SynthesisConfig)
         role=member.role,
         origin="real" if member.role == "positive" else "retrieved",
         source=member.source.sha256,
-        tool=_TOOL,
+        tool=CAMERA,
         seed=0,
         settings={"start": window.start, "end": window.end},
         sha256=sha256_of(path),

@@ -1,11 +1,13 @@
-"""Brings the stretch of a video in which somebody is seen longest to one number and size of frames, as a compositor needs them."""
+"""Brings the stretch of a video in which somebody is seen best to one number, rate and size of frames, as a compositor needs them."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from pvchat_jax.synthesis.generators.generator import Performer
+from pvchat_jax.synthesis.people import time_span
+from pvchat_jax.synthesis.records import Person, Sighting, Source
 from pvchat_jax.synthesis.watching import read_frames_at
 
 
@@ -16,17 +18,20 @@ class Framed(NamedTuple):
     boxes: np.ndarray
 
 
-def frame_performer(performer: Performer, num_frames: int, width: int, height: int) -> Framed:
-    """Frames evenly spaced over the longest track, scaled to cover `width` x `height` and cropped to their middle, or to where the head is.
+def frame_person(source: Source, person: Person, rate: float, num_frames: int, width: int, height: int) -> Framed:
+    """Frames of the longest track, scaled to cover `width` x `height` and cropped to their middle, or to where the head is.
+
+    Args:
+      rate: frames per second, so that people move as they do; slower where the track is too short for that.
 
     Raises:
       UserError: the video cannot be read.
     """
-    track = max(performer.person.tracks, key=lambda track: track[-1].time - track[0].time)
-    times = np.linspace(track[0].time, track[-1].time, num_frames)
+    track = max(person.tracks, key=lambda track: track[-1].time - track[0].time)
+    times = _times(track, time_span(track, source), rate, num_frames)
     seen_at = [sighting.time for sighting in track]
     boxes = np.stack([np.interp(times, seen_at, side) for side in np.array([sighting.box for sighting in track]).T], axis=1)
-    frames = read_frames_at(performer.source, times.tolist())
+    frames = read_frames_at(source, times.tolist())
     scale = max(width / frames[0].shape[1], height / frames[0].shape[0])
     size = [max(least, round(side * scale)) for side, least in zip(frames[0].shape[1::-1], (width, height), strict=True)]
     first, last = boxes.min(axis=0) * scale, boxes.max(axis=0) * scale
@@ -35,6 +40,18 @@ def frame_performer(performer: Performer, num_frames: int, width: int, height: i
     resized = [Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS) for frame in frames]
     cropped = [np.asarray(picture.crop((left, top, left + width, top + height))) for picture in resized]
     return Framed(np.stack(cropped), boxes * scale - np.array([left, top, left, top]))
+
+
+def _times(track: Sequence[Sighting], span: tuple[float, float], rate: float, num_frames: int) -> np.ndarray:
+    """float64[num_frames] within the `span` of a track, from where it is of the best quality."""
+    seconds = min(num_frames / rate, span[1] - span[0])
+    worth = {}
+    for start in (span[0], *(sighting.time for sighting in track)):
+        if start + seconds <= span[1] + 1e-6:
+            inside = [sighting.score * sighting.total_quality for sighting in track if start <= sighting.time <= start + seconds]
+            worth[start] = float(np.mean(inside)) if inside else 0.0
+    first = max(worth, key=worth.__getitem__)
+    return first + (np.arange(num_frames) + 0.5) * seconds / num_frames
 
 
 def _start(side: int, wanted: int, first: float, last: float) -> int:

@@ -23,7 +23,7 @@ from pvchat_jax.synthesis.watching import write_clip
 
 GENERATE, CHECK = "generate", "check"
 CHECKED_FRAMES = 8
-_VERSIONS = {GENERATE: 1, CHECK: 1}  # raise one to have results of the stage made anew
+_VERSIONS = {GENERATE: 2, CHECK: 1}  # raise one to have results of the stage made anew
 
 
 class Filled(NamedTuple):

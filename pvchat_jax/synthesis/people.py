@@ -11,7 +11,7 @@ import numpy as np
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.faces.reader import Face, FaceReader
 from pvchat_jax.synthesis.quality import face_quality
-from pvchat_jax.synthesis.records import Person, Sighting, Source
+from pvchat_jax.synthesis.records import Person, Shot, Sighting, Source
 from pvchat_jax.synthesis.watching import iterate_frames_at, sample_times, times_in_shot
 
 SAMPLES_PER_SECOND = 4.0
@@ -99,6 +99,14 @@ def choose_person(people: Sequence[Person], index: int | None, sheet: Path) -> P
         seen = ", ".join(f"{person.index} for {person.seconds:.1f} s" for person in [people[0], *rivals])
         raise UserError(f"several people are seen in the video ({seen}); look at {sheet} and say which one with --person=K.")
     return people[0]
+
+
+def time_span(track: Sequence[Sighting], source: Source) -> tuple[float, float]:
+    """From when to when somebody is seen: every sighting stands for the time around it, as far as its shot goes."""
+    times = [sighting.time for sighting in track]
+    around = min((after - before for before, after in itertools.pairwise(times)), default=1 / source.frames_per_second) / 2
+    shot = next((shot for shot in source.shots if shot.start <= times[0] < shot.end), Shot(start=times[0], end=times[-1]))
+    return max(times[0] - around, shot.start), min(times[-1] + around, shot.end)
 
 
 def _read_shots(source: Source, reader: FaceReader, per_second: float) -> Iterator[tuple[float, list[list[_SeenFace]]]]:

@@ -27,7 +27,8 @@ from pvchat_jax.synthesis.assembling import Outcome, write_set
 from pvchat_jax.synthesis.backends import Backends
 from pvchat_jax.synthesis.casting import CAST, Member, cast_in_test, cast_others, choose_files
 from pvchat_jax.synthesis.corpus import build_corpus
-from pvchat_jax.synthesis.filming import FILM, Filmed, cut_all, plan_windows
+from pvchat_jax.synthesis.faces.reader import Looks
+from pvchat_jax.synthesis.filming import CAMERA, FILM, Filmed, cut_all, plan_windows
 from pvchat_jax.synthesis.finding import FIND, WATCH, Found, find_in, find_or_set_aside, watch_video
 from pvchat_jax.synthesis.generators.generator import ClipGenerator, Performer
 from pvchat_jax.synthesis.making import GENERATE, Filled, Studio, fill
@@ -35,8 +36,10 @@ from pvchat_jax.synthesis.people import choose_person
 from pvchat_jax.synthesis.people_sheet import write_people_sheet
 from pvchat_jax.synthesis.portraits import best_portraits, require_clear_face
 from pvchat_jax.synthesis.questioning import ASK, Asked, ask_all
-from pvchat_jax.synthesis.records import SetAside, Source
+from pvchat_jax.synthesis.record_json import from_json, to_json
+from pvchat_jax.synthesis.records import Clip, SetAside, Source
 from pvchat_jax.synthesis.repetitions import drop_repetitions
+from pvchat_jax.synthesis.showing import Known, shown
 from pvchat_jax.synthesis.slots import plan_slots
 from pvchat_jax.synthesis.splitting import require_other_videos, split_others
 from pvchat_jax.synthesis.stages import StageStore, Work
@@ -46,7 +49,7 @@ from pvchat_jax.synthesis.training_set import TrainingSet
 EXPORT = "export"
 PEOPLE_FILE = "people.html"
 STAGES = {WATCH: "source", FIND: "subject", CAST: "crew", FILM: "filmed", GENERATE: "filled", ASK: "asked", EXPORT: "outcome"}
-_CHOOSE, _INDEX = "choose", "index"
+_CHOOSE, _INDEX, _LOOK = "choose", "index", "look"
 _LOADED_PERFORMERS = 64  # whose portraits are held in memory
 
 
@@ -102,6 +105,7 @@ class Synthesis:
         self._config = job.config
         self._generator = functools.cache(self._load_generator)
         self._performer = functools.lru_cache(_LOADED_PERFORMERS)(self._load_performer)
+        self._known = functools.cache(self._load_known)
 
     def run(self, until: str = EXPORT) -> Outcome | None:
         """Does the stage `until` with all that it needs; the outcome of the last one, if it was asked for."""
@@ -217,7 +221,8 @@ class Synthesis:
     @functools.cached_property
     def asked(self) -> Asked:
         """Questions and answers about the clips that passed."""
-        clips = [*self.filmed.clips, *((one.slot.split, one.clip) for one in self.filled if one.clip is not None)]
+        clips = [(split, self._told(clip)) for split, clip in self.filmed.clips]
+        clips += [(one.slot.split, self._told(one.clip)) for one in self.filled if one.clip is not None]
         advance = self._report.stage(ASK, len(clips))
         return ask_all(self._store, clips, self._job.subject, self._backends, self._config.seed, advance)
 
@@ -261,4 +266,28 @@ class Synthesis:
 
     def _load_performer(self, member: Member) -> Performer:
         portraits = best_portraits(member.source, member.person, self._config.num_portraits, self._backends.reader.fewest_pixels)
-        return Performer(source=member.source, person=member.person, portraits=portraits)
+        return Performer(source=member.source, person=member.person, portraits=portraits, looks=self._known(member).looks)
+
+    def _load_known(self, member: Member) -> Known:
+        looks = None
+        if (look := self._backends.look) is not None:
+            size = [self._config.num_frames, self._config.width, self._config.height]
+            work = Work(stage=_LOOK, version=1, tool=self._backends.reader.name, inputs={"member": member.digest}, settings={"size": size})
+            values = self._store.once(work, lambda: {"looks": to_json(look(member.source, member.person))})["looks"]
+            looks = from_json(Looks, values) if values else None
+        return Known(looks, self._backends.truth_of(member.source, member.person, looks), member.person)
+
+    @functools.cached_property
+    def _performers(self) -> dict[str, Member]:
+        """Who performs, by the digest of their video; of whoever else is the subject, in tests, too."""
+        tested = [member for member in self.crew.others if member.role == "positive"]
+        return {member.source.sha256: member for member in (self.subject, *self._performing(), *tested)}
+
+    def _told(self, clip: Clip) -> Clip:
+        """With what is known of it. It is no part of what is kept, since it depends on who is asked, not on how the clip was made."""
+        if "body" in clip.settings:
+            parts = (clip.source, clip.settings["body"], clip.settings["background"])
+            return dataclasses.replace(clip, truth=shown(clip.settings, *(self._known(self._performers[key]) for key in parts)))
+        if clip.role == "positive" and clip.tool == CAMERA:
+            return dataclasses.replace(clip, truth=self._known(self._performers[clip.source]).truth)
+        return clip

@@ -97,7 +97,7 @@ class Clip:
       sha256: of the video file.
       checks: what was measured about it (`identity_similarity`, `num_matches`, `nearest_duplicate`), as JSON values.
       rejected: why it is not used, in one sentence; empty if it is.
-      truth: what is exactly known of it, where the person comes from a made-up world.
+      truth: what is known of it, where the person comes from a made-up world; None for what is known to be open.
     """
 
     name: str

@@ -33,8 +33,10 @@ class TruthCaptioner:
     They are as in `world.plan.VideoPlan.truth`; its answers are those of the world, such as `Waving.`
     """
 
-    name = "truth of the cast"
     leaves_machine = False
+
+    def __init__(self, name: str = "truth of the cast") -> None:
+        self.name = name
 
     def answer(self, view: ClipView, questions: Sequence[Question]) -> list[str]:
         """See `captioner.Captioner`."""

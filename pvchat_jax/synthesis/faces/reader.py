@@ -1,7 +1,8 @@
 """What every backend that finds and describes faces offers to the rest of the synthesis."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +21,27 @@ class Face(NamedTuple):
     keypoints: np.ndarray | None
     score: float
     embedding: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Looks:
+    """What a reader can say of somebody in a stretch of video besides the face.
+
+    Attributes:
+      figure: bodies of the same figure can be exchanged. head: hats can be exchanged between heads of the same shape; hair: and hair
+        between those of the same head and hair.
+      shoulders: half of their width in head radii. hides_body: whether hair lies over it.
+      hat: the hat worn, empty for none.
+      truth: `scene`, `outfit`, `action` and `position`, as in `world.plan.VideoPlan.truth`.
+    """
+
+    figure: str
+    head: str
+    hair: str
+    shoulders: float
+    hides_body: bool
+    hat: str
+    truth: Mapping[str, Any] = dataclasses.field(hash=False)
 
 
 class FaceReader(Protocol):

@@ -20,15 +20,20 @@ from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.pretraining.readers import NUM_OFFSETS, OFFSET_STEP, pool, read
 from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS, SCENE_CLASSES
 from pvchat_jax.pretraining.vision import encode
-from pvchat_jax.synthesis.faces.reader import Face
+from pvchat_jax.synthesis.faces.reader import Face, Looks
 from pvchat_jax.training.weights import read_tensors, weights_directory
+from pvchat_jax.world.actions import WALK_LEFT, WALK_RIGHT
 from pvchat_jax.world.people import IDENTITY_VALUES
+from pvchat_jax.world.plan import POSITIONS
 from pvchat_jax.world.shapes import UNITS
-from pvchat_jax.world.staging import HEAD_RADII
+from pvchat_jax.world.staging import HALF_SHOULDERS, HEAD_RADII
 
 _APART = 0.25  # of the picture's width; heads of one person are seen nearer to each other by all tokens
 _MIN_TOKENS = 3  # of a person in a frame
 _CLIPS_AT_A_TIME = 8
+FIGURE = ("build", "gait", "skin")  # what must agree for a body to be lent
+_HAIR = ("face", "hair_style", "hair_colour")
+_HIDES_BODY = "long"  # a hair style
 
 
 class Seen(NamedTuple):
@@ -63,6 +68,27 @@ class Seen(NamedTuple):
         radii = np.array(HEAD_RADII[self.most_probable("face")]) / UNITS
         centres = self.points[:, POINTS.index("head")]
         return np.concatenate([centres - radii, centres + radii], axis=-1)
+
+    @property
+    def looks(self) -> Looks:
+        """The most probable values, put together."""
+        read = {name: self.most_probable(name) for name in PERSON_CLASSES}
+        walks = read["action"] in (WALK_LEFT, WALK_RIGHT)
+        middle = float(np.nanmedian(self.points[:, POINTS.index("head"), 0]))
+        return Looks(
+            figure="/".join(read[name] for name in FIGURE),
+            head=read["face"],
+            hair="/".join(read[name] for name in _HAIR),
+            shoulders=HALF_SHOULDERS[read["build"]] / float(np.sqrt(np.prod(HEAD_RADII[read["face"]]))),
+            hides_body=read["hair_style"] == _HIDES_BODY,
+            hat="" if read["hat"] == "none" else read["hat"],
+            truth={
+                "scene": self.scene,
+                "outfit": {"colour": read["top_colour"], "garment": read["garment"], "hat": read["hat"]},
+                "action": read["action"],
+                "position": None if walks else POSITIONS[int(np.clip(round(4 * middle), 1, len(POSITIONS))) - 1],
+            },
+        )
 
 
 class TinyBaseReader:
@@ -102,6 +128,13 @@ class TinyBaseReader:
                 box = tuple(float(value) for value in boxes[moment])
                 faces[moment].append(Face(box, None, float(seen.score[moment]), seen.embedding))
         return [sorted(found, key=lambda face: -face.score) for found in faces]
+
+    def look(self, frames: np.ndarray, boxes: np.ndarray) -> Looks | None:
+        """What can be said of the person whose head is in `boxes` float[T, 4] of consecutive frames uint8[T, H, W, 3]; None if nobody
+        is seen there."""
+        middle = np.mean(boxes[:, [0, 2]]) / frames.shape[2]
+        people = self.watch(frames)
+        return min(people, key=lambda seen: abs(np.nanmean(seen.points[:, POINTS.index("head"), 0]) - middle)).looks if people else None
 
     def watch(self, frames: np.ndarray) -> list[Seen]:
         """The people in consecutive frames uint8[T, H, W, 3], the one who is seen best first."""

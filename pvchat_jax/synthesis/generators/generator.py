@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.faces.reader import Looks
 from pvchat_jax.synthesis.records import Person, Source
 
 
@@ -16,11 +17,13 @@ class Performer(NamedTuple):
       source: the filmed video that shows them.
       person: where in it.
       portraits: the best crops, uint8[H, W, 3] in RGB each, best first.
+      looks: what the reader says of them besides the face; None where it cannot tell.
     """
 
     source: Source
     person: Person
     portraits: tuple[np.ndarray, ...]
+    looks: Looks | None = None
 
 
 class Prompt(NamedTuple):

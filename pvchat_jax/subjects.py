@@ -12,11 +12,12 @@ from rich.table import Table
 from pvchat_jax.errors import UserError, exit_on_user_error
 from pvchat_jax.synthesis.consent import CONSENT_FILE, read_consent
 from pvchat_jax.synthesis.forgetting import RECEIPTS_FOLDER, forget
-from pvchat_jax.synthesis.personal_data import Place, bare, contents, find_places, places_of, total
+from pvchat_jax.synthesis.personal_data import CONSENTS_FOLDER, JOINT_SET, Place, bare, contents, find_places, places_of, total
 
 _DESCRIPTION = """\
 Shows and erases everything that was derived from a person: training sets of python -m pvchat_jax.synthesize with what
-python -m pvchat_jax.personalize made in them, and training runs and packs elsewhere that name the person.
+python -m pvchat_jax.personalize made in them, joint sets of python -m pvchat_jax.join, which go with any of their people,
+and training runs and packs elsewhere that name the person.
 
   list          everybody, with the consent that was given
   show NAME     every place of a person, and what lies there
@@ -83,10 +84,11 @@ def _show(place: Place, console: Console) -> None:
 
 
 def _consent(place: Place, today: datetime.date) -> str:
-    if not (place.folder / CONSENT_FILE).is_file():
+    path = place.folder / (f"{CONSENTS_FOLDER}/{bare(place.name)}.json" if place.kind == JOINT_SET else CONSENT_FILE)
+    if not path.is_file():
         return "" if place.kind != "training set" else "none"
     try:
-        consent = read_consent(place.folder / CONSENT_FILE)
+        consent = read_consent(path)
     except UserError:
         return "damaged"
     state = "expired" if today > consent.expires else "until"

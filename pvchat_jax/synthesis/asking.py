@@ -5,6 +5,7 @@ Questions are drawn alike for clips that show the subject and clips that do not,
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def ask_clip(
     Raises:
       UserError: `counts` asks for more questions than `phrases` has, or the captioner has no answer for this clip.
     """
-    asked = _About(subject, phrases, _of_what_is_known(counts, clip), rng)
+    asked = _About(subject, phrases, _of_what_is_known(counts, clip.truth), rng)
     if clip.role == "positive":
         return (*asked.existence(present=True), *asked.content(captioner, view, lambda fault: report(_aside(clip, fault))))
     return (*asked.existence(present=False), *asked.refusals())
@@ -86,15 +87,15 @@ def ask_clip_about_several(
         raise ValueError(f"{clip.name}: {len(views)} subjects are not several; use ask_clip")
     questions = list(_joint_questions(views, joint_count, rng))
     for subject, view in views.items():
-        asked = _About(subject, phrases, counts, rng)
+        asked = _About(subject, phrases, _of_what_is_known(counts, view.truth if view else {}), rng)
         questions += asked.existence(present=view is not None)
         questions += asked.content(captioner, view, lambda fault: report(_aside(clip, fault))) if view else asked.refusals()
     return tuple(questions)
 
 
-def _of_what_is_known(counts: Mapping[str, int], clip: Clip) -> dict[str, int]:
+def _of_what_is_known(counts: Mapping[str, int], truth: Mapping[str, Any]) -> dict[str, int]:
     """Without the types of question that are known to have no answer, whoever is there."""
-    return {name: 0 if clip.truth.get(name, "") is None else count for name, count in counts.items()}
+    return {name: 0 if truth.get(name, "") is None else count for name, count in counts.items()}
 
 
 def _aside(clip: Clip, fault: str) -> SetAside:

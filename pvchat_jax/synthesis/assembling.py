@@ -20,6 +20,7 @@ from pvchat_jax.synthesis.verdict import Verdict, judge, write_verdict
 MANIFEST_FILE = "manifest.json"
 STATISTICS_FILE = "statistics.json"
 CLIPS_FILE = "clips.jsonl"
+FACE_FILE = "face.json"
 SET_ASIDE_FILE = "set_aside.jsonl"
 _PACKAGES = ("pvchat_jax", "av", "numpy", "pillow")
 
@@ -43,14 +44,15 @@ def write_set(store: StageStore, made: TrainingSet, parents: Mapping[str, str], 
     """
     folder = store.folder
     files = export(folder, made, parents)
-    findings, warnings = _validate(files, made.subject)
+    findings, warnings = validate(files, made.subject)
     counted = count(made)
     verdict = judge(made, counted, findings, warnings)
-    _write_lines(
+    write_lines(
         folder / CLIPS_FILE, [{"split": used.split, **to_json(used.clip)} for used in made.used] + [to_json(clip) for clip in made.rejected]
     )
-    _write_lines(folder / SET_ASIDE_FILE, [to_json(item) for item in made.set_aside])
+    write_lines(folder / SET_ASIDE_FILE, [to_json(item) for item in made.set_aside])
     _write_json(folder / STATISTICS_FILE, counted.to_json())
+    _write_json(folder / FACE_FILE, {"reader": made.person.reader, "embedding": list(made.person.embedding)})
     write_verdict(folder, verdict)
     sheet = write_contact_sheet(folder, made, counted, verdict)
     manifest = {
@@ -65,7 +67,7 @@ def write_set(store: StageStore, made: TrainingSet, parents: Mapping[str, str], 
     return Outcome(made, counted, verdict, files, sheet)
 
 
-def _validate(files: Mapping[str, Path], subject: str) -> tuple[list[str], list[str]]:
+def validate(files: Mapping[str, Path], subject: str) -> tuple[list[str], list[str]]:
     """Problems of all files, as the validator finds them, and its warnings about train; without the folders in their paths."""
     problems, warnings = [], []
     for name, path in files.items():
@@ -76,7 +78,8 @@ def _validate(files: Mapping[str, Path], subject: str) -> tuple[list[str], list[
     return problems, warnings
 
 
-def _write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Writes JSON Lines."""
     write_atomically(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -116,6 +116,12 @@ def write_original(path: Path, by_subject: Mapping[str, Sequence[Record]]) -> No
     write_atomically(path, json.dumps({"videos": rows}, ensure_ascii=False, indent=2) + "\n")
 
 
+def can_say(names: Sequence[str], present: Collection[str]) -> bool:
+    """Whether the original's layout for the people `names`, the first person first, has a word for those who are `present`."""
+    numbers = frozenset(number for number, name in enumerate(names, start=1) if name in present)
+    return len(names) == 1 or numbers in _SAMPLE_TYPES.get(len(names), {})
+
+
 def _video(path: Path, names: Sequence[str], video: str, records: Mapping[str, Record]) -> dict[str, Any]:
     present = frozenset(number for number, name in enumerate(names, start=1) if name in records and records[name].present)
     row: dict[str, Any] = {"video_name": PurePath(video).name, "video_path": video, "sks_present": names[0]}
@@ -132,7 +138,8 @@ def _video(path: Path, names: Sequence[str], video: str, records: Mapping[str, R
     parent = next((record.parent for record in records.values() if record.parent), None)
     if parent:
         row["ori_video_name"] = PurePath(parent).name
-    row["qa_pairs"] = [_pair(question) for record in records.values() for question in record.questions]
+    # what is asked about all at once stands in the records of each
+    row["qa_pairs"] = [_pair(question) for question in dict.fromkeys(item for record in records.values() for item in record.questions)]
     return row
 
 

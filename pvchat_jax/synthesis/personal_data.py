@@ -1,7 +1,8 @@
 """Where everything lies that was derived from a person, so that it can be shown and erased.
 
 A training set claims its folder for one name with `subject.json`; all that the synthesis, the training and the evaluation of
-`python -m pvchat_jax.personalize` derive from the person lies in there. Training runs and packs elsewhere name their subject themselves.
+`python -m pvchat_jax.personalize` derive from the person lies in there. A joint set claims its folder for several names with
+`subjects.json`, and is erased with the first of them. Training runs and packs elsewhere name their subject themselves.
 """
 
 import dataclasses
@@ -19,9 +20,13 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 
 SUBJECT_FILE = "subject.json"
+JOINT_FILE = "subjects.json"
+JOINT_SET = "joint set"
+CONSENTS_FOLDER = "consents"  # of a joint set, a file for each name
 # What says that a folder is about one person, with the path of the name in it. The last thing to be erased in a folder.
 _MARKERS = {
     SUBJECT_FILE: ("training set", ("name",)),
+    JOINT_FILE: (JOINT_SET, ("names",)),
     MANIFEST_FILE: ("pack", ("subject",)),
     CONFIG_FILE: ("training run", ("data", "subject")),
 }
@@ -30,7 +35,7 @@ _UNLIKELY = (".git", ".venv", "node_modules", "__pycache__")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Place:
-    """A folder about one person; `kind` is `training set`, `training run` or `pack`, `marker` the file that says so."""
+    """A folder about a person; `kind` is `training set`, `joint set`, `training run` or `pack`, `marker` the file that says so."""
 
     folder: Path
     name: str
@@ -67,8 +72,7 @@ def claim_folder(folder: Path, name: str, video: Path) -> None:
         if known != name:
             raise UserError(f"{folder} is the training set of {known}, not of {name}; choose another --out.")
     else:
-        if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-            raise UserError(f"{folder} holds files of something else; choose another --out, which is made if it does not exist.")
+        _require_free(folder)
         for other in find_places([folder.parent], depth=2):
             if other.kind == "training set" and bare(other.name) == bare(name):
                 raise UserError(
@@ -77,6 +81,25 @@ def claim_folder(folder: Path, name: str, video: Path) -> None:
                 )
     if not path.is_file() or _read_object(path).get("video") != str(video.absolute()):
         write_atomically(path, json.dumps({"name": name, "video": str(video.absolute())}, ensure_ascii=False, indent=2) + "\n")
+
+
+def claim_jointly(folder: Path, names: Sequence[str]) -> None:
+    """Makes `folder` that of the joint set of `names`.
+
+    Raises:
+      UserError: it is that of somebody else.
+    """
+    path = folder / JOINT_FILE
+    if not path.is_file():
+        _require_free(folder)
+        write_atomically(path, json.dumps({"names": list(names)}, ensure_ascii=False) + "\n")
+    elif (known := _read_object(path).get("names")) != list(names):
+        raise UserError(f"{folder} is the joint set of {known}, not of {list(names)}; choose another --out.")
+
+
+def _require_free(folder: Path) -> None:
+    if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise UserError(f"{folder} holds files of something else; choose another --out, which is made if it does not exist.")
 
 
 def require_claim(folder: Path, name: str) -> None:
@@ -90,12 +113,15 @@ def require_claim(folder: Path, name: str) -> None:
 
 
 def find_places(roots: Iterable[Path], *, depth: int = 6) -> list[Place]:
-    """The folders about people below `roots`, in order of path; those inside a training set belong to it and are not listed."""
-    found: dict[Path, Place] = {}
+    """The folders about people below `roots`, in order of path; those inside a training set belong to it and are not listed.
+
+    A joint set is listed for each of its people.
+    """
+    found: dict[tuple[Path, str], Place] = {}
     for root in roots:
         for place in _search(root.absolute(), depth):
-            found[place.folder.resolve()] = place
-    return [found[path] for path in sorted(found)]
+            found[place.folder.resolve(), place.name] = place
+    return [found[key] for key in sorted(found)]
 
 
 def _search(folder: Path, depth: int) -> Iterator[Place]:
@@ -104,8 +130,8 @@ def _search(folder: Path, depth: int) -> Iterator[Place]:
         value: Any = _read_object(marker) if marker.is_file() else None
         for part in field:
             value = value.get(part) if isinstance(value, dict) else None
-        if isinstance(value, str):
-            yield Place(folder=folder, name=value, kind=kind, marker=marker)
+        if names := [value] if isinstance(value, str) else value if isinstance(value, list) else []:
+            yield from (Place(folder=folder, name=str(name), kind=kind, marker=marker) for name in names)
             return
     if depth and folder.is_dir():
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):

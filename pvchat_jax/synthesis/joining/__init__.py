@@ -1,0 +1,1 @@
+"""Several training sets become one, with questions about everybody at once."""

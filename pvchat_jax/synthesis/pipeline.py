@@ -87,10 +87,15 @@ class Report(Protocol):
 
 
 class Crew(NamedTuple):
-    """Who appears besides the subject, and what could not be used; `parents` are file names of filmed videos by digest."""
+    """Who appears besides the subject, and what could not be used.
+
+    Attributes:
+      crowded: digests of videos that show several people. parents: file names of filmed videos by digest.
+    """
 
     others: tuple[Member, ...]
     aside: tuple[SetAside, ...]
+    crowded: frozenset[str]
     parents: dict[str, str]
 
 
@@ -175,8 +180,9 @@ class Synthesis:
         for test in tests:
             seen, more = cast_in_test(subject, test, reader)
             members, aside = [*members, *seen], [*aside, *more]
-        sources = [self.source, *(found.source for found in looked.values())]
-        return Crew(tuple(members), tuple(aside), {source.sha256: Path(source.video).name for source in sources})
+        everything = [self.found, *looked.values()]
+        crowded = frozenset(found.source.sha256 for found in everything if len(found.people) > 1)
+        return Crew(tuple(members), tuple(aside), crowded, {found.source.sha256: Path(found.source.video).name for found in everything})
 
     def _corpus_files(self) -> tuple[list[Path], list[SetAside]]:
         """Files of the corpus that show whom the set needs, and what of the corpus cannot be read."""
@@ -257,12 +263,16 @@ class Synthesis:
         return self._backends.load_generator(index, lambda: [self._performer(member) for member in (self.subject, *self._performing())])
 
     def _performing(self) -> list[Member]:
-        """Who else performs for generators: of each video one person, by which compositors tell them, and nobody of the test."""
+        """Who else performs for generators: nobody of the test, and of each video one person, by which compositors tell them.
+
+        Where there is anybody else, nobody who is seen together with others: a compositor would leave these standing.
+        """
         by_source = {self.subject.source.sha256: self.subject}
         for member in self.crew.others:
             if member.split != "test":
                 by_source.setdefault(member.source.sha256, member)
-        return list(by_source.values())[1:]
+        others = list(by_source.values())[1:]
+        return [member for member in others if member.source.sha256 not in self.crew.crowded] or others
 
     def _load_performer(self, member: Member) -> Performer:
         portraits = best_portraits(member.source, member.person, self._config.num_portraits, self._backends.reader.fewest_pixels)

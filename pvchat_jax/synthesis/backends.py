@@ -24,6 +24,7 @@ from pvchat_jax.synthesis.showing import OF_THE_FACE, Truths
 if TYPE_CHECKING:
     from pvchat_jax.synthesis.generators.compositor import Member
 
+COMPOSITOR = "compositor"  # whose clips show everybody who performs, not the performer alone
 IDENTITIES_FOLDER = "identities"  # of the training set: face features that ConsisID reads
 
 Crowd = Callable[[], Sequence[Performer]]
@@ -84,7 +85,7 @@ def choose_backends(config: SynthesisConfig, cast: TrainConfig, folder: Path) ->
     reader = _choose_reader(config, cast)
     return Backends(
         reader=reader,
-        generators=tuple(name if name == "compositor" else f"{name} in {config.generator_dir}" for name in config.generators),
+        generators=tuple(name if name == COMPOSITOR else f"{name} in {config.generator_dir}" for name in config.generators),
         load_generator=functools.partial(_load_generator, config, folder),
         captioner=captioner,
         phrases=_phrases(config),
@@ -146,7 +147,7 @@ def _phrases(config: SynthesisConfig) -> Phrases:
 
 def _load_generator(config: SynthesisConfig, own_folder: Path, index: int, crowd: Crowd) -> ClipGenerator:
     name = config.generators[index]
-    return _load_compositor(config, crowd) if name == "compositor" else _load_diffusers(config, name, own_folder)
+    return _load_compositor(config, crowd) if name == COMPOSITOR else _load_diffusers(config, name, own_folder)
 
 
 def _load_compositor(config: SynthesisConfig, crowd: Crowd) -> ClipGenerator:

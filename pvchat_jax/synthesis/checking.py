@@ -1,4 +1,4 @@
-"""Whether a generated clip may be used: it moves, it is new, and it shows one person, who is the right one."""
+"""Whether a generated clip may be used: it moves, and it shows one person, who is the right one."""
 
 import collections
 import dataclasses
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pvchat_jax.synthesis.duplicates import SeenClips, hash_clip, thumbnails
+from pvchat_jax.synthesis.duplicates import hash_clip, thumbnails
 from pvchat_jax.synthesis.faces.reader import Face, FaceReader
 
 REJECTIONS = ("short", "flat", "frozen", "duplicate", "no_face", "other_person", "drift", "twice", "shows_subject")
@@ -48,7 +48,6 @@ def check_clip(
     frames: np.ndarray,
     embedding: Sequence[float],
     reader: FaceReader,
-    seen: SeenClips,
     *,
     unlike: Sequence[float] | None = None,
     still: bool = False,
@@ -59,13 +58,12 @@ def check_clip(
     Args:
       frames: uint8[T, H, W, 3].
       embedding: float[D] of length 1, of the person that the clip is to show, by `reader`.
-      seen: the clips accepted so far; the caller adds this one, with `checks["hash"]`, if it is not rejected.
       unlike: of the subject, for a clip of somebody else: no face may be theirs, lest a clip labelled "absent" shows them.
       still: whether the clip is meant to be one picture.
       limits: what a clip must reach.
     """
     limits = limits or CheckLimits()
-    checks, failure = _check_pictures(frames, seen, still, limits)
+    checks, failure = _check_pictures(frames, still, limits)
     if failure is None:
         measured, failure = _check_faces(frames, np.asarray(embedding), unlike, reader, limits)
         checks |= measured
@@ -79,28 +77,23 @@ def count_rejections(checks: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {kind: counts[kind] for kind in REJECTIONS if counts[kind]}
 
 
-def _check_pictures(frames: np.ndarray, seen: SeenClips, still: bool, limits: CheckLimits) -> tuple[dict[str, Any], tuple[str, str] | None]:
+def _check_pictures(frames: np.ndarray, still: bool, limits: CheckLimits) -> tuple[dict[str, Any], tuple[str, str] | None]:
     """Measures what needs no face, and says (kind, reason) of what is wrong."""
     if len(frames) < limits.min_frames:
         return {"num_frames": len(frames)}, ("short", f"the clip has {len(frames)} frames, fewer than {limits.min_frames}.")
     small = thumbnails(frames)
     contrast = float(small.std(axis=(1, 2)).min())
     motion = _motion(small)
-    clip_hash = hash_clip(frames)
-    nearest = seen.nearest(clip_hash)
     checks = {
         "num_frames": len(frames),
         "contrast": round(contrast, 3),
         "motion": round(motion, 3),
-        "hash": clip_hash,
-        "nearest_duplicate": None if nearest is None else {"clip": nearest[0], "distance": round(nearest[1], 4)},
+        "hash": hash_clip(frames),  # for `repetitions`
     }
     if contrast < limits.min_contrast:
         return checks, ("flat", f"a frame is black or of one colour: its contrast is {contrast:.1f} of 255, below {limits.min_contrast:g}.")
     if not still and motion < limits.min_motion:
         return checks, ("frozen", f"the picture stands still: it changes by {motion:.1f} of 255, less than {limits.min_motion:g}.")
-    if nearest is not None and nearest[1] < limits.min_distance:
-        return checks, ("duplicate", f"the clip is nearly {nearest[0]}: {nearest[1]:.1%} of their hashes differ.")
     return checks, None
 
 

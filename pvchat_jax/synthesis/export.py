@@ -12,7 +12,6 @@ from pvchat_jax.files import write_atomically
 from pvchat_jax.synthesis.splitting import SPLITS
 from pvchat_jax.synthesis.training_set import TrainingSet, UsedClip
 
-STAGE1_FILE = "stage1.jsonl"
 ORIGINAL_FOLDER = "original_json"
 STAGE1_TYPES = ("existence", "appearance")  # what a single frame can answer
 # Names of a file's videos that show these people, by number of people; the layout has no name for the first and the third alone.

@@ -11,7 +11,6 @@ from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.casting import Member
 from pvchat_jax.synthesis.checking import check_clip
-from pvchat_jax.synthesis.duplicates import SeenClips
 from pvchat_jax.synthesis.faces.reader import FaceReader
 from pvchat_jax.synthesis.filming import CLIPS_FOLDER
 from pvchat_jax.synthesis.generators.generator import ClipGenerator, ClipRequest, MadeClip, Performer, Prompt
@@ -23,7 +22,7 @@ from pvchat_jax.synthesis.watching import write_clip
 
 GENERATE, CHECK = "generate", "check"
 CHECKED_FRAMES = 8
-_VERSIONS = {GENERATE: 2, CHECK: 1}  # raise one to have results of the stage made anew
+_VERSIONS = {GENERATE: 2, CHECK: 2}  # raise one to have results of the stage made anew
 
 
 class Filled(NamedTuple):
@@ -45,6 +44,7 @@ class Studio:
 
     Attributes:
       generators: what stands for each in keys. generator: loads the one of an index, when it is first needed.
+      inputs: of each generator, digests by name that its clips depend on, whoever performs.
       prompt_of: the prompt that follows from a random generator.
       performer_of: the performer of a member, with portraits; slow the first time.
       settings: `num_frames`, `width` and `height` of a clip. batch_size: requests that a generator gets at a time.
@@ -52,6 +52,7 @@ class Studio:
 
     store: StageStore
     generators: Sequence[str]
+    inputs: Sequence[Mapping[str, str]]
     generator: Callable[[int], ClipGenerator]
     reader: FaceReader
     subject: Person
@@ -138,7 +139,7 @@ def _work(studio: Studio, slot: Slot, attempt: int) -> Work:
         stage=GENERATE,
         version=_VERSIONS[GENERATE],
         tool=studio.generators[slot.generator],
-        inputs={"member": slot.member.digest, "reader": studio.reader.name},
+        inputs={"member": slot.member.digest, "reader": studio.reader.name, **studio.inputs[slot.generator]},
         settings=settings,
         seed=slot.seed(studio.seed, attempt),
     )
@@ -188,5 +189,5 @@ def _check(studio: Studio, slot: Slot, clip: Clip) -> dict[str, Any]:
     frames = read_frames(studio.store.folder / clip.video, CHECKED_FRAMES).frames
     unlike = None if slot.role == "positive" else studio.subject.embedding
     still = bool(clip.settings.get("still"))
-    checked = check_clip(frames, slot.member.person.embedding, studio.reader, SeenClips(), unlike=unlike, still=still)
+    checked = check_clip(frames, slot.member.person.embedding, studio.reader, unlike=unlike, still=still)
     return {"checks": checked.checks, "rejected": checked.rejected}

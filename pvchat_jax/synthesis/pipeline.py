@@ -24,7 +24,7 @@ from pvchat_jax.config.flags import to_dict
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.assembling import Outcome, write_set
-from pvchat_jax.synthesis.backends import Backends
+from pvchat_jax.synthesis.backends import COMPOSITOR, Backends
 from pvchat_jax.synthesis.casting import CAST, Member, cast_in_test, cast_others, choose_files
 from pvchat_jax.synthesis.corpus import build_corpus
 from pvchat_jax.synthesis.faces.reader import Looks
@@ -42,7 +42,7 @@ from pvchat_jax.synthesis.repetitions import drop_repetitions
 from pvchat_jax.synthesis.showing import Known, shown
 from pvchat_jax.synthesis.slots import plan_slots
 from pvchat_jax.synthesis.splitting import require_other_videos, split_others
-from pvchat_jax.synthesis.stages import StageStore, Work
+from pvchat_jax.synthesis.stages import StageStore, Work, digest_of
 from pvchat_jax.synthesis.stills import with_still
 from pvchat_jax.synthesis.training_set import TrainingSet
 
@@ -209,9 +209,11 @@ class Synthesis:
         counts = {"train": config.num_clips, "calibration": config.num_calibration}
         slots = plan_slots(self.subject, self._performing(), counts, num_generators=len(backends.generators), hard_share=config.hard_share)
         own = [slot for slot in slots if self._store.shard.owns(slot.key)]
+        crowd = digest_of([member.digest for member in self._performing()])
         studio = Studio(
             store=self._store,
             generators=backends.generators,
+            inputs=[{"crowd": crowd} if name == COMPOSITOR else {} for name in backends.generators],
             generator=self._generator,
             reader=backends.reader,
             subject=self.subject.person,

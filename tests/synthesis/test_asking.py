@@ -1,5 +1,6 @@
 """What is asked about a clip, and that every answer fits who is in it."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 
@@ -114,6 +115,14 @@ def test_every_combination_of_several_subjects_is_told_right(names: tuple[str, .
                 else:
                     assert question.answer == NAMED[question.type].replace(SUBJECT, name)
         assert {view.truth["who"] for view, _ in captioner.asked} == set(present)
+
+
+@pytest.mark.parametrize("role", ["positive", "easy_negative"])
+def test_what_is_known_to_be_open_is_asked_of_nobody(role: str) -> None:
+    captioner = Scripted()
+    one = dataclasses.replace(clip(role), truth={"scene": "stage", "action": None})
+    questions = ask_clip(one, SUBJECT, captioner, VIEW, np.random.default_rng(0))
+    assert {question.type for question in questions} == {"existence", "appearance", "location"}
 
 
 def test_the_order_of_names_does_not_tell_who_is_there() -> None:

@@ -5,7 +5,6 @@ import pytest
 
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.checking import REJECTIONS, CheckLimits, check_clip, count_rejections
-from pvchat_jax.synthesis.duplicates import SeenClips
 from tests.synthesis.stubs import GREEN, ORANGE, RED, SquareGenerator, SquareReader, draw, performer, request
 
 READER = SquareReader()
@@ -14,7 +13,7 @@ TURNED = [[(RED, 2)]] * 5 + [[(GREEN, 2)]] * 3
 
 
 def check(frames: np.ndarray, **settings):
-    return check_clip(frames, RED, READER, settings.pop("seen", SeenClips()), **settings)
+    return check_clip(frames, RED, READER, **settings)
 
 
 def test_a_good_clip_passes_with_its_measures() -> None:
@@ -22,7 +21,7 @@ def test_a_good_clip_passes_with_its_measures() -> None:
     assert rejected == ""
     assert checks["identity_similarity"] == pytest.approx(1.0, abs=1e-3)
     assert checks["num_matches"] == 1 and checks["face_share"] == 1.0
-    assert checks["nearest_duplicate"] is None and checks["rejected_as"] == ""
+    assert checks["rejected_as"] == ""
     json.dumps(checks, allow_nan=False)
 
 
@@ -67,7 +66,7 @@ def test_one_face_found_twice_at_a_place_counts_once() -> None:
         def read(self, frames):
             return [[face for face in faces for _ in range(2)] for faces in super().read(frames)]
 
-    assert check_clip(draw([(RED, 2)]), RED, Doubling(), SeenClips()).checks["num_matches"] == 1
+    assert check_clip(draw([(RED, 2)]), RED, Doubling()).checks["num_matches"] == 1
 
 
 def test_faces_are_not_read_where_the_pictures_fail() -> None:
@@ -75,26 +74,22 @@ def test_faces_are_not_read_where_the_pictures_fail() -> None:
         def read(self, frames):
             raise AssertionError("reading faces is the slow part")
 
-    assert check_clip(np.zeros((8, 64, 64, 3), np.uint8), RED, Forbidden(), SeenClips()).rejected
+    assert check_clip(np.zeros((8, 64, 64, 3), np.uint8), RED, Forbidden()).rejected
 
 
 def test_the_gate_lets_through_what_a_generator_did_right() -> None:
-    """Failures are no clips, strangers and copies are rejected, the rest is accepted; and the counts say so."""
-    seen, results = SeenClips(), {}
-    requests = [request(performer(RED), seed=seed) for seed in (1, 2, 4, 6, 102, 106)]
+    """Failures are no clips, strangers are rejected, the rest is accepted; and the counts say so."""
+    results = {}
+    requests = [request(performer(RED), seed=seed) for seed in (1, 2, 4, 6)]
     for wanted, made in zip(requests, SquareGenerator().make(requests), strict=True):
         if isinstance(made, UserError):
             results[wanted.seed] = "failed"
             continue
-        checks, rejected = check_clip(made.frames, wanted.performer.person.embedding, READER, seen)
-        results[wanted.seed] = checks
-        if not rejected:
-            seen.add(f"clip-{wanted.seed}", checks["hash"])
+        results[wanted.seed] = check_clip(made.frames, wanted.performer.person.embedding, READER).checks
     assert results.pop(1) == "failed"
     kinds = {seed: checks["rejected_as"] for seed, checks in results.items()}
-    assert kinds == {2: "", 4: "other_person", 6: "", 102: "", 106: "duplicate"}
-    assert results[106]["nearest_duplicate"] == {"clip": "clip-102", "distance": 0.0}
-    assert count_rejections([*results.values(), {}]) == {"duplicate": 1, "other_person": 1}
+    assert kinds == {2: "", 4: "other_person", 6: ""}
+    assert count_rejections([*results.values(), {}]) == {"other_person": 1}
 
 
 def test_limits_are_the_callers() -> None:

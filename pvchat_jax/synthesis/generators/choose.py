@@ -1,7 +1,6 @@
 """The generator of a name."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +29,13 @@ def choose_generator(
     identities: Path,
     placement: Placement,
     batch_size: int = 1,
-    steps: int | None = None,
-    guidance: float | None = None,
-    stop: Callable[[], bool] = lambda: False,
 ) -> ClipGenerator:
-    """Loads one of `DIFFUSERS_GENERATORS`.
+    """Loads one of `DIFFUSERS_GENERATORS`, to be sampled as it was published to be.
 
     Args:
       directory: of the pipeline.
       identities: folder of the face features that ConsisID reads.
       batch_size: clips made in one call, where the pipeline can.
-      steps, guidance: None takes what the model was published with.
-      stop: asked after every step of denoising; once it says yes, no more clips come.
 
     Raises:
       UserError: the name is unknown, a library is missing, or the folder cannot be loaded.
@@ -49,11 +43,6 @@ def choose_generator(
     if name not in DIFFUSERS_GENERATORS:
         raise UserError(f"generator '{name}' is unknown; choose one of {', '.join(DIFFUSERS_GENERATORS)}.")
     kind, published = DIFFUSERS_GENERATORS[name]
-    sampling = dataclasses.replace(
-        published,
-        batch_size=batch_size,
-        steps=published.steps if steps is None else steps,
-        guidance=published.guidance if guidance is None else guidance,
-    )
+    sampling = dataclasses.replace(published, batch_size=batch_size)
     own: dict[str, Any] = {"identities": identities} if kind is ConsisID else {}
-    return kind(directory, sampling, placement, stop, **own)
+    return kind(directory, sampling, placement, **own)

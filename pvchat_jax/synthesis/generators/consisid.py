@@ -5,7 +5,7 @@ features are read from a file. Where `consisid_eva_clip` and `facexlib` are inst
 `diffusers.pipelines.consisid.consisid_utils.process_face_embeddings_infer`, which returns `id_cond` and `id_vit_hidden`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,10 +36,10 @@ class ConsisID(PipelineGenerator):
     frames_per_second = 8.0
     float32_vae = False  # it feeds the VAE in the dtype of the prompt
 
-    def __init__(self, directory: Path, sampling: Sampling, placement: Placement, stop: Callable[[], bool], *, identities: Path) -> None:
+    def __init__(self, directory: Path, sampling: Sampling, placement: Placement, *, identities: Path) -> None:
         """`identities`: folder of the files that `identity_file` names."""
         self._identities = identities
-        super().__init__(directory, sampling, placement, stop)
+        super().__init__(directory, sampling, placement)
 
     def _multiples(self) -> tuple[int, int]:
         patch = self.pipeline.transformer.config.patch_size

@@ -1,7 +1,7 @@
 """Stills by Stable Diffusion with an IP-Adapter FaceID, which paints the face that an embedding describes."""
 
 import importlib.util
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,7 @@ class FaceIDStills(PipelineGenerator):
     frames_per_second = 8.0
     float32_vae = False
 
-    def __init__(
-        self, directory: Path, sampling: Sampling, placement: Placement, stop: Callable[[], bool], *, strength: float = 0.7
-    ) -> None:
+    def __init__(self, directory: Path, sampling: Sampling, placement: Placement, *, strength: float = 0.7) -> None:
         """The adapter lies in `directory`, beside the parts of the pipeline. `strength`: weight of the face against the prompt.
 
         Raises:
@@ -38,7 +36,7 @@ class FaceIDStills(PipelineGenerator):
         """
         self._adapter = find_adapter(directory)
         self._strength = strength
-        super().__init__(directory, sampling, placement, stop)
+        super().__init__(directory, sampling, placement)
         self._embedding_size = _load_adapter(self.pipeline, self._adapter)
         self.pipeline.set_ip_adapter_scale(strength)
 

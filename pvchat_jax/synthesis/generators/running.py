@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,10 +37,6 @@ class Sampling:
     text_tokens: int = 512
 
 
-class _Stopped(Exception):
-    """The user wants to stop, and the call under way is given up."""
-
-
 class PipelineGenerator(abc.ABC):
     """A `ClipGenerator` around one pipeline. Subclasses say what a call of it is given.
 
@@ -58,8 +54,8 @@ class PipelineGenerator(abc.ABC):
     float32_vae: ClassVar[bool] = True
     can_batch: ClassVar[bool] = True
 
-    def __init__(self, directory: Path, sampling: Sampling, placement: Placement, stop: Callable[[], bool]) -> None:
-        """Loads the pipeline. `stop` is asked after every step; once it says yes, no more clips come.
+    def __init__(self, directory: Path, sampling: Sampling, placement: Placement) -> None:
+        """Loads the pipeline.
 
         Raises:
           UserError: `directory` cannot be loaded.
@@ -67,7 +63,6 @@ class PipelineGenerator(abc.ABC):
         self.pipeline = load_pipeline(directory, self.pipeline_class, placement, float32_vae=self.float32_vae)
         self.frame_multiple, self.side_multiple = self._multiples()
         self.sampling = sampling
-        self._stop = stop
         settings = {
             **dataclasses.asdict(sampling),
             "dtype": str(self._denoiser().dtype),
@@ -79,13 +74,9 @@ class PipelineGenerator(abc.ABC):
         self.name = f"{self.backend} (diffusers {library_version()}, model {fingerprint(directory)}, settings {digest})"
 
     def make(self, requests: Sequence[ClipRequest]) -> Iterator[MadeClip | UserError]:
-        """As `ClipGenerator.make`; ends early, without the clip under way, when `stop` says so."""
+        """As `ClipGenerator.make`."""
         for batch in self._batches(requests):
-            try:
-                made = self._make_batch(batch)
-            except _Stopped:
-                return
-            yield from made
+            yield from self._make_batch(batch)
 
     @abc.abstractmethod
     def _arguments(self, batch: Sequence[ClipRequest], size: tuple[int, int], num_frames: int) -> dict[str, Any]:
@@ -150,7 +141,6 @@ class PipelineGenerator(abc.ABC):
             guidance_scale=self.sampling.guidance,
             generator=noise_generators([request.seed for request in batch]),
             output_type="np",
-            callback_on_step_end=self._check_stop,
             **self._arguments(batch, (width, height), num_frames),
         )
         videos = self._videos(output, num_frames)
@@ -179,11 +169,6 @@ class PipelineGenerator(abc.ABC):
     def _videos(self, output: Any, num_frames: int) -> np.ndarray:
         """float[B, T, H, W, 3] between 0 and 1."""
         return np.asarray(output.frames)
-
-    def _check_stop(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        if self._stop():
-            raise _Stopped  # unlike the pipeline's own flag it also skips decoding what would be thrown away
-        return tensors
 
     def _explain(self, request: ClipRequest, error: Exception) -> UserError:
         what = f"{request.num_frames} frames of {request.width} x {request.height} with seed {request.seed}"

@@ -5,7 +5,7 @@ needs nothing besides its folder. The weights in bfloat16: VACE 1.3B 16 GB with 
 image-to-video 14B likewise.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,10 @@ class WanReferenceToVideo(_Wan):
     origin = "t2v"
     can_batch = False
 
-    def __init__(
-        self, directory: Path, sampling: Sampling, placement: Placement, stop: Callable[[], bool], *, num_references: int = 3
-    ) -> None:
+    def __init__(self, directory: Path, sampling: Sampling, placement: Placement, *, num_references: int = 3) -> None:
         """`num_references`: portraits shown at most; each costs as much as four frames."""
         self._num_references = num_references
-        super().__init__(directory, sampling, placement, stop)
+        super().__init__(directory, sampling, placement)
 
     def _own_settings(self) -> dict[str, object]:
         return {"num_references": self._num_references}
@@ -86,9 +84,7 @@ class WanAnimate(_Wan):
     frames_per_second = 30.0
     can_batch = False
 
-    def __init__(
-        self, directory: Path, sampling: Sampling, placement: Placement, stop: Callable[[], bool], *, segment_frames: int = 77
-    ) -> None:
+    def __init__(self, directory: Path, sampling: Sampling, placement: Placement, *, segment_frames: int = 77) -> None:
         """The drivers lie in `directory` / drivers, see `drivers.py`. `segment_frames`: 4k + 1 frames made at a time.
 
         Raises:
@@ -96,7 +92,7 @@ class WanAnimate(_Wan):
         """
         self._drivers = find_drivers(directory / "drivers")
         self._segment_frames = segment_frames
-        super().__init__(directory, sampling, placement, stop)
+        super().__init__(directory, sampling, placement)
 
     def _own_settings(self) -> dict[str, object]:
         return {"segment_frames": self._segment_frames}

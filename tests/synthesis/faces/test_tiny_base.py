@@ -25,6 +25,16 @@ def test_a_person_is_found_and_read(reader: TinyBaseReader) -> None:
     assert np.isclose(np.linalg.norm(seen.embedding), 1)
 
 
+def test_looks_are_those_of_the_person_in_the_box(reader: TinyBaseReader) -> None:
+    plan = next(plan for index in range(50) if (plan := plan_base_video(78, index)).bystander is not None)
+    frames = render_frames(plan)
+    for one in (plan.person, plan.bystander):
+        middle = {"left": 32.0, "right": 96.0}[one.position]
+        looks = reader.look(frames, np.tile([middle - 20, 40.0, middle + 20, 80.0], (len(frames), 1)))
+        assert looks.figure.endswith(one.identity.skin) and looks.truth["outfit"]["colour"] == one.outfit.colour
+        assert looks.truth["position"] == one.position and looks.truth["scene"] == plan.scene
+
+
 def test_faces_are_as_the_protocol_says(reader: TinyBaseReader) -> None:
     faces = reader.read(list(video(10)))
     assert len(faces) == 16

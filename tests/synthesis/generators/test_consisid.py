@@ -1,3 +1,4 @@
+import datetime
 from pathlib import Path
 
 import numpy as np
@@ -5,11 +6,16 @@ import pytest
 import safetensors.numpy
 import torch
 
+from configs import stage2
+from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.backends import choose_backends
+from pvchat_jax.synthesis.forgetting import forget
 from pvchat_jax.synthesis.generators.consisid import ConsisID, identity_file, read_identity
 from pvchat_jax.synthesis.generators.generator import Performer
 from pvchat_jax.synthesis.generators.loading import Placement
 from pvchat_jax.synthesis.generators.running import Sampling
+from pvchat_jax.synthesis.personal_data import claim_folder, find_places, places_of
 from tests.synthesis.generators import tiny_pipelines
 from tests.synthesis.generators.conditioning import inputs_of
 from tests.synthesis.stubs import GREEN, RED, performer, request
@@ -33,11 +39,30 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def consisid(tmp_path_factory: pytest.TempPathFactory, identities: Path) -> ConsisID:
-    directory = tmp_path_factory.mktemp("consisid")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("generators") / "consisid"
     tiny_pipelines.consisid().save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def consisid(directory: Path, identities: Path) -> ConsisID:
     sampling = Sampling(steps=2, guidance=6.0, batch_size=2, text_tokens=16)
-    return ConsisID(directory, sampling, Placement(), lambda: False, identities=identities)
+    return ConsisID(directory, sampling, Placement(), identities=identities)
+
+
+def test_what_describes_a_face_lies_in_the_set_and_is_erased_with_it(directory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "wilson"
+    claim_folder(folder, "<Wilson>", tmp_path / "wilson.mp4")
+    config = SynthesisConfig(generators=("consisid",), generator_dir=str(directory.parent))
+    generator = choose_backends(config, stage2.tiny(), folder).load_generator(0, lambda: [])
+    [missing] = generator.make([request(SOMEBODY)])
+    expected = identity_file(folder / "identities", SOMEBODY)
+    assert isinstance(missing, UserError) and str(expected) in str(missing)
+    expected.parent.mkdir()
+    store_identity(expected.parent, SOMEBODY, 1)
+    forget(places_of("Wilson", find_places([tmp_path])), tmp_path / "receipts", datetime.datetime.now(datetime.UTC))
+    assert not folder.exists()
 
 
 def test_two_people_in_one_call_are_who_they_are_alone(consisid: ConsisID) -> None:
@@ -106,6 +131,6 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_features_are_given_in_the_dtype_of_the_model(tmp_path: Path, identities: Path) -> None:
     tiny_pipelines.consisid().save_pretrained(tmp_path)
     sampling = Sampling(steps=2, guidance=6.0, text_tokens=16)
-    generator = ConsisID(tmp_path, sampling, Placement(dtype="bfloat16"), lambda: False, identities=identities)
+    generator = ConsisID(tmp_path, sampling, Placement(dtype="bfloat16"), identities=identities)
     (made,) = generator.make([request(SOMEBODY)])
     assert made.frames.shape == (9, 32, 32, 3) and generator.pipeline.vae.dtype == torch.bfloat16

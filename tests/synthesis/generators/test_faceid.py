@@ -27,7 +27,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stills(directory: Path) -> FaceIDStills:
-    return FaceIDStills(directory, SAMPLING, Placement(), lambda: False)
+    return FaceIDStills(directory, SAMPLING, Placement())
 
 
 def test_a_clip_repeats_one_still(stills: FaceIDStills) -> None:
@@ -65,7 +65,7 @@ def test_embeddings_of_another_reader_are_refused(stills: FaceIDStills) -> None:
 
 def test_a_folder_without_adapter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="IP-Adapter FaceID"):
-        FaceIDStills(tmp_path, SAMPLING, Placement(), lambda: False)
+        FaceIDStills(tmp_path, SAMPLING, Placement())
 
 
 def test_another_kind_of_adapter_is_refused(directory: Path) -> None:
@@ -75,6 +75,6 @@ def test_another_kind_of_adapter_is_refused(directory: Path) -> None:
     )
     try:
         with pytest.raises(UserError, match="no IP-Adapter FaceID"):
-            FaceIDStills(directory, SAMPLING, Placement(), lambda: False)
+            FaceIDStills(directory, SAMPLING, Placement())
     finally:
         adapter.unlink()

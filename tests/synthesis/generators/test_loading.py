@@ -155,9 +155,9 @@ def test_noise_depends_on_the_seed_alone() -> None:
 
 
 def test_a_generator_is_chosen_by_name(stored: Path, tmp_path: Path) -> None:
-    generator = choose_generator("wan", stored, identities=tmp_path, placement=Placement(), steps=3, batch_size=4)
+    generator = choose_generator("wan", stored, identities=tmp_path, placement=Placement(), batch_size=4)
     assert generator.origin == "t2v" and generator.name.startswith("wan (diffusers ")
-    assert (generator.sampling.steps, generator.sampling.guidance, generator.sampling.batch_size) == (3, 5.0, 4)
+    assert (generator.sampling.steps, generator.sampling.guidance, generator.sampling.batch_size) == (50, 5.0, 4)
 
 
 @pytest.mark.parametrize("name", DIFFUSERS_GENERATORS)

@@ -17,22 +17,18 @@ from tests.synthesis.stubs import GREEN, RED, performer, request
 SAMPLING = Sampling(steps=2, guidance=5.0, batch_size=2, text_tokens=16)
 
 
-def never() -> bool:
-    return False
-
-
 @pytest.fixture(scope="module")
 def reference_to_video(tmp_path_factory: pytest.TempPathFactory) -> WanReferenceToVideo:
     directory = tmp_path_factory.mktemp("vace")
     tiny_pipelines.wan_vace().save_pretrained(directory)
-    return WanReferenceToVideo(directory, SAMPLING, Placement(), never)
+    return WanReferenceToVideo(directory, SAMPLING, Placement())
 
 
 @pytest.fixture(scope="module")
 def image_to_video(tmp_path_factory: pytest.TempPathFactory) -> WanImageToVideo:
     directory = tmp_path_factory.mktemp("image_to_video")
     tiny_pipelines.wan_image_to_video().save_pretrained(directory)
-    return WanImageToVideo(directory, SAMPLING, Placement(), never)
+    return WanImageToVideo(directory, SAMPLING, Placement())
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +45,7 @@ def animate_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def animate(animate_directory: Path) -> WanAnimate:
     one_way = Sampling(steps=2, guidance=1.0, text_tokens=16)
-    return WanAnimate(animate_directory, one_way, Placement(), never, segment_frames=9)
+    return WanAnimate(animate_directory, one_way, Placement(), segment_frames=9)
 
 
 def test_lengths_and_sizes_are_rounded_up_and_then_cut_to_what_was_asked(reference_to_video: WanReferenceToVideo) -> None:
@@ -115,16 +111,6 @@ def test_pixels_that_are_no_numbers_are_refused(reference_to_video: WanReference
     assert isinstance(failed, UserError) and "bfloat16" in str(failed)
 
 
-def test_a_wish_to_stop_ends_the_clip_under_way_and_all_that_follow(
-    reference_to_video: WanReferenceToVideo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = iter([False, False, True])
-    monkeypatch.setattr(reference_to_video, "_stop", lambda: next(answers))
-    with inputs_of(reference_to_video.pipeline.transformer) as calls:
-        made = list(reference_to_video.make([request(seed=seed) for seed in (1, 2, 3)]))
-    assert len(made) == 1 and len(calls) == 4 + 2  # the second clip ended after its first step
-
-
 def test_requests_of_one_portrait_share_a_call_of_image_to_video(image_to_video: WanImageToVideo) -> None:
     red, green = performer(RED), performer(GREEN, digest="b" * 64)
     requests = [request(red, seed=2), request(red, seed=4), request(green, seed=2)]
@@ -168,17 +154,17 @@ def test_animate_shows_the_model_the_portrait(animate: WanAnimate) -> None:
 
 def test_a_generator_is_named_after_its_model_and_settings(animate_directory: Path, animate: WanAnimate) -> None:
     more_steps = Sampling(steps=3, guidance=1.0, text_tokens=16)
-    other = WanAnimate(animate_directory, more_steps, Placement(), never, segment_frames=9)
+    other = WanAnimate(animate_directory, more_steps, Placement(), segment_frames=9)
     assert other.name != animate.name and other.name.split("settings")[0] == animate.name.split("settings")[0]
     (animate_directory / "drivers" / "new").mkdir()
     with pytest.raises(UserError, match=r"pose\.mp4 is missing"):
-        WanAnimate(animate_directory, more_steps, Placement(), never, segment_frames=9)
+        WanAnimate(animate_directory, more_steps, Placement(), segment_frames=9)
 
 
 @pytest.mark.slow
 def test_models_in_bfloat16_get_along_with_a_vae_in_float32(tmp_path: Path) -> None:
     tiny_pipelines.wan_vace().save_pretrained(tmp_path)
-    generator = WanReferenceToVideo(tmp_path, SAMPLING, Placement(dtype="bfloat16", tile_vae=True), never)
+    generator = WanReferenceToVideo(tmp_path, SAMPLING, Placement(dtype="bfloat16", tile_vae=True))
     (made,) = generator.make([request()])
     assert made.frames.shape == (9, 32, 32, 3) and made.settings["dtype"] == "torch.bfloat16"
 
@@ -186,7 +172,7 @@ def test_models_in_bfloat16_get_along_with_a_vae_in_float32(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_the_form_of_wan_2_2_uses_both_transformers(tmp_path: Path) -> None:
     tiny_pipelines.wan_image_to_video_of_two().save_pretrained(tmp_path)
-    generator = WanImageToVideo(tmp_path, Sampling(steps=4, guidance=5.0, text_tokens=16), Placement(), never)
+    generator = WanImageToVideo(tmp_path, Sampling(steps=4, guidance=5.0, text_tokens=16), Placement())
     with inputs_of(generator.pipeline.transformer) as much_noise, inputs_of(generator.pipeline.transformer_2) as little_noise:
         (made,) = generator.make([request()])
     assert made.frames.shape == (9, 32, 32, 3) and much_noise and little_noise

@@ -2,7 +2,8 @@
 
 A training set claims its folder for one name with `subject.json`; all that the synthesis, the training and the evaluation of
 `python -m pvchat_jax.personalize` derive from the person lies in there. A joint set claims its folder for several names with
-`subjects.json`, and is erased with the first of them. Training runs and packs elsewhere name their subject themselves.
+`subjects.json`, and is erased with the first of them, as are runs that were trained on it. Training runs and packs elsewhere name
+their subject themselves.
 """
 
 import dataclasses
@@ -115,7 +116,7 @@ def require_claim(folder: Path, name: str) -> None:
 def find_places(roots: Iterable[Path], *, depth: int = 6) -> list[Place]:
     """The folders about people below `roots`, in order of path; those inside a training set belong to it and are not listed.
 
-    A joint set is listed for each of its people.
+    A joint set is listed for each of its people, and so are runs that were trained on it.
     """
     found: dict[tuple[Path, str], Place] = {}
     for root in roots:
@@ -131,12 +132,21 @@ def _search(folder: Path, depth: int) -> Iterator[Place]:
         for part in field:
             value = value.get(part) if isinstance(value, dict) else None
         if names := [value] if isinstance(value, str) else value if isinstance(value, list) else []:
-            yield from (Place(folder=folder, name=str(name), kind=kind, marker=marker) for name in names)
+            for name in dict.fromkeys([*names, *_trained_on(marker)]):
+                yield Place(folder=folder, name=str(name), kind=kind, marker=marker)
             return
     if depth and folder.is_dir():
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             if entry.is_dir(follow_symlinks=False) and entry.name not in _UNLIKELY:
                 yield from _search(Path(entry.path), depth - 1)
+
+
+def _trained_on(marker: Path) -> list[str]:
+    """Whom a training run saw besides its subject: everybody in the joint set that it trained on."""
+    data = _read_object(marker).get("data") if marker.name == CONFIG_FILE else None
+    train = data.get("train") if isinstance(data, dict) else None
+    names = _read_object(Path(train).parent / JOINT_FILE).get("names") if isinstance(train, str) else None
+    return names if isinstance(names, list) else []
 
 
 def places_of(name: str, places: Sequence[Place]) -> list[Place]:

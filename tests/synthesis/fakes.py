@@ -30,17 +30,18 @@ class SquareReader:
 
 
 def _faces(frame: np.ndarray) -> Iterator[Face]:
-    offset = frame.astype(np.float32) - frame.mean(axis=2, keepdims=True)
-    strong = np.linalg.norm(offset, axis=2) > 60
+    coarse = frame[::2, ::2].astype(np.float32)  # a quarter of the pixels tells as much
+    offset = coarse - coarse.mean(axis=2, keepdims=True)
+    strong = np.square(offset).sum(axis=2) > 60**2
     left = np.zeros_like(strong)
-    left[:, : frame.shape[1] // 2] = True
+    left[:, : coarse.shape[1] // 2] = True
     for half in (strong & left, strong & ~left):  # at most one in each half
         rows, columns = np.nonzero(half)
-        if len(rows) < 400:
+        if len(rows) < 100:
             continue
         direction = np.median(offset[half], axis=0)
-        box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
-        yield Face(box, None, min(1.0, len(rows) / SQUARE**2), (direction / np.linalg.norm(direction)).astype(np.float32))
+        box = (2.0 * columns.min(), 2.0 * rows.min(), 2.0 * columns.max() + 2, 2.0 * rows.max() + 2)
+        yield Face(box, None, min(1.0, 4 * len(rows) / SQUARE**2), (direction / np.linalg.norm(direction)).astype(np.float32))
 
 
 class SquareGenerator:

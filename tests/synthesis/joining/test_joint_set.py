@@ -1,24 +1,24 @@
 """Two people's sets become one in which both are seen in every combination, which is told right and can be erased."""
 
 import dataclasses
+import datetime
 import json
 from pathlib import Path
 
 import pytest
 
 from pvchat_jax.data.presence import parse_presence
-from pvchat_jax.data.records import load_records
+from pvchat_jax.data.records import Record, load_records
 from pvchat_jax.data.validation import check_file
 from pvchat_jax.errors import UserError
+from pvchat_jax.join import main
 from pvchat_jax.subjects import main as subjects
 from pvchat_jax.synthesis.consent import make_consent, write_consent
-from pvchat_jax.synthesis.joining.joint_set import join
 from pvchat_jax.synthesis.joining.parts import read_parts
 from pvchat_jax.synthesis.personal_data import claim_folder, claim_jointly, find_places
 from pvchat_jax.synthesis.pipeline import Job
-from pvchat_jax.synthesis.stages import StageStore
 from tests.synthesis.fakes import OTHER, STRANGER, SUBJECT, SquareReader, film
-from tests.synthesis.worlds import CONFIG, Silent, backends, contents, run
+from tests.synthesis.worlds import CONFIG, backends, contents, run
 
 NAMES = ("<Wilson>", "<Ada>")
 SMALL = dataclasses.replace(CONFIG, num_clips=8, num_calibration=4, num_filmed=1, test_share=0.0)
@@ -31,37 +31,51 @@ def make_set(folder: Path, name: str, colour: tuple[int, ...], *others: tuple[in
         film(folder / f"corpus{name[1:-1]}" / f"{number}.mp4", other, grey=110)
     config = dataclasses.replace(SMALL, corpus=str(folder / f"corpus{name[1:-1]}"))
     claim_folder(out, name, video)
-    write_consent(out, make_consent(name, "2026-12-31", ["train"], date="2026-01-01"))
+    today = datetime.date.today()
+    write_consent(out, make_consent(name, str(today + datetime.timedelta(days=9)), ["train"], date=str(today)))
     run(Job(subject=name, video=video, tests=(film(folder / f"{name[1:-1]}-later.mp4", colour, grey=140),), config=config), out)
     return out
 
 
+def join(folder: Path) -> None:
+    """The command, with stand-ins for the backends."""
+    sizes = [f"--config.{name}={getattr(SMALL, name)}" for name in ("num_clips", "num_calibration", "num_frames", "width", "height")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pvchat_jax.join.choose_backends", lambda config, cast, out: backends()[0])
+        main([*(str(folder / "data" / name[1:-1]) for name in NAMES), f"--out={folder / 'data' / 'both'}", *sizes])
+
+
 @pytest.fixture(scope="module")
-def joined(tmp_path_factory):
-    """The folder of everything, and what came of joining; somebody in the first set's corpus is the second set's person."""
+def folder(tmp_path_factory) -> Path:
+    """Where everything is; somebody in the first set's corpus is the second set's person."""
     folder = tmp_path_factory.mktemp("joined")
-    sets = [make_set(folder, NAMES[0], SUBJECT, OTHER, STRANGER), make_set(folder, NAMES[1], OTHER, (200, 200, 40))]
-    parts = read_parts(sets, SquareReader())
-    claim_jointly(folder / "data" / "both", NAMES)
-    return folder, parts, join(parts, StageStore(folder / "data" / "both"), backends()[0], SMALL, Silent().stage)
+    make_set(folder, NAMES[0], SUBJECT, OTHER, STRANGER)
+    make_set(folder, NAMES[1], OTHER, (200, 200, 40))
+    join(folder)
+    return folder
 
 
-def test_every_combination_occurs_and_each_file_is_valid(joined):
-    folder, _, outcome = joined
-    assert not outcome.problems
-    assert set(outcome.combinations["train"]) == {"nobody", "<Wilson>", "<Ada>", "<Ada> and <Wilson>"}
-    assert min(outcome.combinations["train"].values()) >= 2 and outcome.combinations["calibration"]["<Ada> and <Wilson>"]
-    assert {f"{split}_{name}" for split in ("train", "calibration", "stage1", "test") for name in ("Wilson", "Ada")} == set(outcome.files)
-    for stem, path in outcome.files.items():
-        assert not check_file(path, f"<{stem.partition('_')[2]}>").problems
-    for name in NAMES:
-        load_records(folder / "data/both/original_json/train.json", name)
-        assert {record.origin for record in load_records(outcome.files[f"test_{name[1:-1]}"], name)} <= {"real", "retrieved"}
+def records_of(folder: Path, split: str) -> dict[str, list[Record]]:
+    """By name, of the joint set."""
+    return {name: load_records(folder / "data" / "both" / f"{split}_{name[1:-1]}.jsonl", name) for name in NAMES}
 
 
-def test_who_is_there_is_what_the_pictures_show_and_what_is_said_of_both(joined):
-    _, _, outcome = joined
-    by_name = {name: load_records(outcome.files[f"train_{name[1:-1]}"], name) for name in NAMES}
+def test_every_combination_occurs_and_each_file_is_valid(folder):
+    out = folder / "data" / "both"
+    verdict = json.loads((out / "verdict.json").read_text())
+    assert verdict["is_good"]
+    combinations = verdict["combinations"]
+    assert set(combinations["train"]) == {"nobody", "<Wilson>", "<Ada>", "<Ada> and <Wilson>"}
+    assert min(combinations["train"].values()) >= 2 and combinations["calibration"]["<Ada> and <Wilson>"]
+    for split in ("train", "calibration", "stage1", "test"):
+        for name in NAMES:
+            assert not check_file(out / f"{split}_{name[1:-1]}.jsonl", name).problems
+            load_records(out / "original_json" / f"{split}.json", name)
+    assert {record.origin for records in records_of(folder, "test").values() for record in records} <= {"real", "retrieved"}
+
+
+def test_who_is_there_is_what_the_pictures_show_and_what_is_said_of_both(folder):
+    by_name = records_of(folder, "train")
     there: dict[str, set[str]] = {}
     for name, records in by_name.items():
         for record in records:
@@ -79,9 +93,8 @@ def test_who_is_there_is_what_the_pictures_show_and_what_is_said_of_both(joined)
     assert any("Wilson-train" in video and there[video] == {"<Ada>"} for video in there)
 
 
-def test_all_combinations_look_alike(joined):
+def test_all_combinations_look_alike(folder):
     """Everybody is put beside everybody: the way a clip was made tells nothing."""
-    folder, _, _ = joined
     rows = [json.loads(line) for line in (folder / "data/both/clips.jsonl").read_text().splitlines()]
     made = [row for row in rows if row["tool"] == "beside/1" and row["split"] == "train"]
     combinations = {tuple(sorted(row["settings"]["present"])) for row in made}
@@ -89,21 +102,22 @@ def test_all_combinations_look_alike(joined):
     assert {row["split"] for row in rows if row["tool"] == "beside/1"} == {"train", "calibration"}
 
 
-def test_a_second_run_writes_the_same(joined):
-    folder, parts, _ = joined
+def test_a_second_run_makes_nothing_and_writes_the_same(folder, monkeypatch):
     before = contents(folder / "data/both")
-    store = StageStore(folder / "data/both")
-    join(parts, store, backends()[0], SMALL, Silent().stage)
+    monkeypatch.setattr(SquareReader, "read", None)
+    join(folder)
     assert contents(folder / "data/both") == before
-    assert not sum(tally.made for tally in store.tallies.values())
 
 
-def test_it_is_everybodys_and_goes_with_any_of_them(joined):
-    folder, _, _ = joined
+def test_it_is_everybodys_and_goes_with_any_of_them(folder):
     kinds = [(place.name, place.kind) for place in find_places([folder / "data"])]
     assert {("<Ada>", "joint set"), ("<Wilson>", "joint set")} <= set(kinds)
     with pytest.raises(UserError, match="joint set of"):
         claim_jointly(folder / "data/both", ["<Bo>", "<Ada>"])
+    run_of_wilson = folder / "data" / "run" / "config.json"
+    run_of_wilson.parent.mkdir()
+    values = {"subject": "<Wilson>", "train": str(folder / "data" / "both" / "train_Wilson.jsonl")}
+    run_of_wilson.write_text(json.dumps({"data": values}))
     subjects(["forget", "Ada", f"--root={folder}/data", f"--receipts={folder}/receipts", "--yes"])
     assert sorted(path.name for path in (folder / "data").iterdir()) == ["Wilson"]
 
@@ -111,7 +125,6 @@ def test_it_is_everybodys_and_goes_with_any_of_them(joined):
 @pytest.mark.parametrize(
     ("sets", "message"), [(["Wilson"], "two to 3 different"), (["Wilson", "Wilson"], "different"), (["no"], "no finished")]
 )
-def test_sets_that_cannot_be_joined_are_one_sentence(joined, sets, message):
-    folder, _, _ = joined
+def test_sets_that_cannot_be_joined_are_one_sentence(folder, sets, message):
     with pytest.raises(UserError, match=message):
         read_parts([folder / "data" / name for name in sets], SquareReader())

@@ -26,10 +26,10 @@ Written to --out, which holds everything that is derived from the person:
                               test.jsonl from --test_video and the corpus, in which nothing is made
   original_json/              the same in the layout of the original project
   contact_sheet.html          what was made, and rejected; look at it first. verdict.json: good enough, and what to film next
-  consent.json, manifest.json, statistics.json, clips.jsonl, set_aside.jsonl, clips/, stills/, stages/
+  consent.json, manifest.json, statistics.json, face.json, clips.jsonl, set_aside.jsonl, clips/, stills/, stages/
 
 Nothing leaves this machine unless --config.allow_remote=True and the consent say so. Erase everything with
-python -m pvchat_jax.subjects forget NAME.
+python -m pvchat_jax.subjects forget NAME. Sets of two or three people are joined by python -m pvchat_jax.join.
 """
 _EPILOG = """\
 examples:
@@ -37,6 +37,7 @@ examples:
   python -m pvchat_jax.synthesize --video=wilson.mp4 --name='<Wilson>' --out=data/wilson --consent_by=Wilson --consent_until=2027-06-30
   python -m pvchat_jax.synthesize --video=wilson.mp4 --name='<Wilson>' --out=data/wilson --only=find
   python -m pvchat_jax.synthesize --video=world/videos/reference.mp4 --name='<Wilson>' --out=data/drawn --config=configs/synthesis.py:tiny
+  ... --config=configs/synthesis.py:tiny --config.captioner=truth --config.truth=world/reference.jsonl,world/train.jsonl
 
 On several machines with one shared folder, start --shard=0/8 to --shard=7/8 and then the same without --shard;
 launch/slurm_array.sh and launch/k8s_shards.sh do.

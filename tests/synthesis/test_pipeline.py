@@ -160,6 +160,29 @@ def test_a_test_video_of_other_people_is_set_aside(whole, tmp_path):
     assert "the test set never shows the subject; give --test_video=FILE" in outcome.verdict.remarks
 
 
+def test_who_is_seen_together_with_others_performs_only_where_nobody_else_does(tmp_path):
+    job = make_job(tmp_path)
+    film(tmp_path / "corpus" / "two.mp4", (200, 200, 40), (40, 160, 220), grey=100)
+    config = dataclasses.replace(job.config, num_clips=4, num_filmed=0, test_share=0.0)
+    performers = []
+    for corpus in ("corpus", "crowded"):
+        film(tmp_path / "crowded" / "two.mp4", (200, 200, 40), (40, 160, 220), grey=100)
+        tools, generator = backends()
+
+        def load(index, crowd, generator=generator):
+            performers.append({Path(performer.source.video).name for performer in crowd()})
+            return generator
+
+        config = dataclasses.replace(config, corpus=str(tmp_path / corpus))
+        run(
+            dataclasses.replace(job, config=config, tests=()),
+            tmp_path / f"set-{corpus}",
+            until="generate",
+            tools=dataclasses.replace(tools, load_generator=load),
+        )
+    assert performers == [{"one.mp4", "alike.mp4", "other.mp4", "stranger.mp4"}, {"one.mp4", "two.mp4"}]
+
+
 def test_one_person_alone_is_not_enough_to_train_on(tmp_path):
     job = make_job(tmp_path)
     alone = film(tmp_path / "alone.mp4", SUBJECT)

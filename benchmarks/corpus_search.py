@@ -20,9 +20,9 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from pvchat_jax.synthesis.corpus import build_corpus
 from pvchat_jax.synthesis.faces.reader import Face
-from pvchat_jax.synthesis.retrieval import similarities
+from pvchat_jax.synthesis.retrieval.corpus import build_corpus
+from pvchat_jax.synthesis.retrieval.retrieval import similarities
 
 DIMENSION = 512
 _FACES_PER_PICTURE = 8

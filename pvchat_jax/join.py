@@ -17,10 +17,10 @@ from pvchat_jax.devices import prepare_jax
 from pvchat_jax.errors import exit_on_user_error
 from pvchat_jax.files import write_atomically
 from pvchat_jax.synthesis.backends import choose_backends
-from pvchat_jax.synthesis.consent import require_consent
 from pvchat_jax.synthesis.joining.joint_set import JointOutcome, join
 from pvchat_jax.synthesis.joining.parts import Part, read_parts
-from pvchat_jax.synthesis.personal_data import CONSENTS_FOLDER, bare, claim_jointly
+from pvchat_jax.synthesis.privacy.consent import require_consent
+from pvchat_jax.synthesis.privacy.personal_data import CONSENTS_FOLDER, bare, claim_jointly
 from pvchat_jax.synthesis.progress import ProgressReport
 from pvchat_jax.synthesis.stages import StageStore
 

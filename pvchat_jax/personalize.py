@@ -17,8 +17,8 @@ from pvchat_jax.evaluate import HTML_FILE, evaluate_run
 from pvchat_jax.evaluation.report import print_summary
 from pvchat_jax.evaluation.threshold import read_threshold
 from pvchat_jax.synthesis.arguments import Arguments, parse
-from pvchat_jax.synthesis.assembling import Outcome
 from pvchat_jax.synthesis.command import run_synthesis
+from pvchat_jax.synthesis.exporting.assembling import Outcome
 from pvchat_jax.synthesis.pipeline import STAGES
 
 PROGRAM = "pvchat_jax.personalize"

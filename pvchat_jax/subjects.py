@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pvchat_jax.errors import UserError, exit_on_user_error
-from pvchat_jax.synthesis.consent import CONSENT_FILE, read_consent
-from pvchat_jax.synthesis.forgetting import RECEIPTS_FOLDER, forget
-from pvchat_jax.synthesis.personal_data import CONSENTS_FOLDER, JOINT_SET, Place, bare, contents, find_places, places_of, total
+from pvchat_jax.synthesis.privacy.consent import CONSENT_FILE, read_consent
+from pvchat_jax.synthesis.privacy.forgetting import RECEIPTS_FOLDER, forget
+from pvchat_jax.synthesis.privacy.personal_data import CONSENTS_FOLDER, JOINT_SET, Place, bare, contents, find_places, places_of, total
 
 _DESCRIPTION = """\
 Shows and erases everything that was derived from a person: training sets of python -m pvchat_jax.synthesize with what

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pvchat_jax.config.flags import load_config_file, override
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.consent import CONSENT_FILE, SCOPES, Consent, ask_consent, make_consent, read_consent
+from pvchat_jax.synthesis.privacy.consent import CONSENT_FILE, SCOPES, Consent, ask_consent, make_consent, read_consent
 from pvchat_jax.synthesis.shards import Shard, parse_shard
 
 _Config = TypeVar("_Config")

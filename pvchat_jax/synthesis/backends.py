@@ -12,14 +12,14 @@ from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.data.records import Question
 from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.asking.phrases import CONTENT_TYPES, PHRASES, Phrases
 from pvchat_jax.synthesis.captioners.captioner import Captioner, ClipView
 from pvchat_jax.synthesis.faces.reader import FaceReader, Looks
-from pvchat_jax.synthesis.framing import Framed, frame_person
 from pvchat_jax.synthesis.generators.generator import ClipGenerator, Performer, Prompt
-from pvchat_jax.synthesis.phrases import CONTENT_TYPES, PHRASES, Phrases
-from pvchat_jax.synthesis.prompts import prompts
+from pvchat_jax.synthesis.making.prompts import prompts
+from pvchat_jax.synthesis.making.showing import OF_THE_FACE, Truths
 from pvchat_jax.synthesis.records import Person, Source
-from pvchat_jax.synthesis.showing import OF_THE_FACE, Truths
+from pvchat_jax.synthesis.watch.framing import Framed, frame_person
 
 if TYPE_CHECKING:
     from pvchat_jax.synthesis.generators.compositor import Member

@@ -9,11 +9,11 @@ from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.arguments import Arguments, find_consent
-from pvchat_jax.synthesis.assembling import SET_ASIDE_FILE, Outcome
 from pvchat_jax.synthesis.backends import Backends, choose_backends
-from pvchat_jax.synthesis.consent import require_consent, write_consent
-from pvchat_jax.synthesis.personal_data import claim_folder, require_claim
+from pvchat_jax.synthesis.exporting.assembling import SET_ASIDE_FILE, Outcome
 from pvchat_jax.synthesis.pipeline import EXPORT, Job, Synthesis
+from pvchat_jax.synthesis.privacy.consent import require_consent, write_consent
+from pvchat_jax.synthesis.privacy.personal_data import claim_folder, require_claim
 from pvchat_jax.synthesis.progress import ProgressReport
 from pvchat_jax.synthesis.stages import StageStore
 

@@ -23,28 +23,28 @@ from typing import NamedTuple, Protocol
 from pvchat_jax.config.flags import to_dict
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.assembling import Outcome, write_set
+from pvchat_jax.synthesis.asking.questioning import ASK, Asked, ask_all
 from pvchat_jax.synthesis.backends import COMPOSITOR, Backends
-from pvchat_jax.synthesis.casting import CAST, Member, cast_in_test, cast_others, choose_files
-from pvchat_jax.synthesis.corpus import build_corpus
+from pvchat_jax.synthesis.exporting.assembling import Outcome, write_set
+from pvchat_jax.synthesis.exporting.splitting import require_other_videos, split_others
+from pvchat_jax.synthesis.exporting.stills import with_still
+from pvchat_jax.synthesis.exporting.training_set import TrainingSet
 from pvchat_jax.synthesis.faces.reader import Looks
-from pvchat_jax.synthesis.filming import CAMERA, FILM, Filmed, cut_all, plan_windows
-from pvchat_jax.synthesis.finding import FIND, WATCH, Found, find_in, find_or_set_aside, watch_video
 from pvchat_jax.synthesis.generators.generator import ClipGenerator, Performer
-from pvchat_jax.synthesis.making import GENERATE, Filled, Studio, fill
-from pvchat_jax.synthesis.people import choose_person
-from pvchat_jax.synthesis.people_sheet import write_people_sheet
-from pvchat_jax.synthesis.portraits import best_portraits, require_clear_face
-from pvchat_jax.synthesis.questioning import ASK, Asked, ask_all
+from pvchat_jax.synthesis.making.making import GENERATE, Filled, Studio, fill
+from pvchat_jax.synthesis.making.repetitions import drop_repetitions
+from pvchat_jax.synthesis.making.showing import Known, shown
+from pvchat_jax.synthesis.making.slots import plan_slots
+from pvchat_jax.synthesis.people.casting import CAST, Member, cast_in_test, cast_others, choose_files
+from pvchat_jax.synthesis.people.finding import FIND, WATCH, Found, find_in, find_or_set_aside, watch_video
+from pvchat_jax.synthesis.people.people import choose_person
+from pvchat_jax.synthesis.people.people_sheet import write_people_sheet
+from pvchat_jax.synthesis.people.portraits import best_portraits, require_clear_face
 from pvchat_jax.synthesis.record_json import from_json, to_json
 from pvchat_jax.synthesis.records import Clip, SetAside, Source
-from pvchat_jax.synthesis.repetitions import drop_repetitions
-from pvchat_jax.synthesis.showing import Known, shown
-from pvchat_jax.synthesis.slots import plan_slots
-from pvchat_jax.synthesis.splitting import require_other_videos, split_others
+from pvchat_jax.synthesis.retrieval.corpus import build_corpus
 from pvchat_jax.synthesis.stages import StageStore, Work, digest_of
-from pvchat_jax.synthesis.stills import with_still
-from pvchat_jax.synthesis.training_set import TrainingSet
+from pvchat_jax.synthesis.watch.filming import CAMERA, FILM, Filmed, cut_all, plan_windows
 
 EXPORT = "export"
 PEOPLE_FILE = "people.html"

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.finding import Found
+from pvchat_jax.synthesis.people.finding import Found
 from pvchat_jax.synthesis.stages import StageStore
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from pvchat_jax.synthesis.faces.reader import Face
 from pvchat_jax.synthesis.records import Source
-from pvchat_jax.synthesis.watching import watch, write_clip
+from pvchat_jax.synthesis.watch.watching import watch, write_clip
 
 WIDTH, HEIGHT = 160, 96
 RATE = 8.0  # frames a second

@@ -10,7 +10,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.captioners.captioner import ClipView
 from pvchat_jax.synthesis.faces.reader import Face
 from pvchat_jax.synthesis.generators.generator import ClipRequest, MadeClip, Prompt
-from pvchat_jax.synthesis.watching import write_clip
+from pvchat_jax.synthesis.watch.watching import write_clip
 
 SIZE, SQUARE = 112, 50
 SUBJECT, ALIKE, OTHER, STRANGER = (220, 40, 40), (220, 130, 40), (40, 60, 220), (40, 200, 60)

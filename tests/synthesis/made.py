@@ -3,9 +3,9 @@
 import numpy as np
 
 from pvchat_jax.data.records import Question
-from pvchat_jax.synthesis.casting import Member
+from pvchat_jax.synthesis.exporting.training_set import TrainingSet, UsedClip
+from pvchat_jax.synthesis.people.casting import Member
 from pvchat_jax.synthesis.records import Clip, Person, Shot, Sighting, Source
-from pvchat_jax.synthesis.training_set import TrainingSet, UsedClip
 
 QUALITY = {"sharpness": 0.9, "frontalness": 0.8, "size": 0.7, "eyes": 0.9, "exposure": 0.8}
 

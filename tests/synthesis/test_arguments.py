@@ -8,7 +8,7 @@ from configs import personalize, synthesis
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.arguments import find_consent, full_name, parse
-from pvchat_jax.synthesis.consent import write_consent
+from pvchat_jax.synthesis.privacy.consent import write_consent
 from pvchat_jax.synthesis.shards import Shard
 
 TODAY = datetime.date(2026, 3, 1)

@@ -16,9 +16,9 @@ import pytest
 from pvchat_jax.data.records import load_records
 from pvchat_jax.data.validation import check_file
 from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.exporting.splitting import find_crossings
 from pvchat_jax.synthesis.pipeline import STAGES
 from pvchat_jax.synthesis.shards import WHOLE, Shard
-from pvchat_jax.synthesis.splitting import find_crossings
 from tests.synthesis.fakes import OTHER, SUBJECT, SquareGenerator, film
 from tests.synthesis.worlds import Silent, backends, contents, make_job, run
 

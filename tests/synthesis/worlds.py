@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
-from pvchat_jax.synthesis.assembling import Outcome
+from pvchat_jax.synthesis.asking.phrases import PHRASES
 from pvchat_jax.synthesis.backends import Backends
-from pvchat_jax.synthesis.finding import Found
-from pvchat_jax.synthesis.phrases import PHRASES
+from pvchat_jax.synthesis.exporting.assembling import Outcome
+from pvchat_jax.synthesis.people.finding import Found
 from pvchat_jax.synthesis.pipeline import EXPORT, Job, Synthesis
 from pvchat_jax.synthesis.shards import WHOLE, Shard, parse_shard
 from pvchat_jax.synthesis.stages import StageStore

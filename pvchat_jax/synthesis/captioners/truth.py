@@ -5,8 +5,8 @@ from typing import Any
 
 from pvchat_jax.data.records import Question
 from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.asking.phrases import CONTENT_TYPES, Existence, Phrases
 from pvchat_jax.synthesis.captioners.captioner import ClipView
-from pvchat_jax.synthesis.phrases import CONTENT_TYPES, Existence, Phrases
 from pvchat_jax.world.people import Outfit
 from pvchat_jax.world.questions import (
     ACTION_ANSWERS,

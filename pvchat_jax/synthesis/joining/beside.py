@@ -13,11 +13,11 @@ from PIL import Image
 
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.data.video import read_frames
-from pvchat_jax.synthesis.filming import CLIPS_FOLDER
 from pvchat_jax.synthesis.record_json import from_json, to_json
 from pvchat_jax.synthesis.records import Clip, sha256_of
 from pvchat_jax.synthesis.stages import StageStore, Work, seed_of
-from pvchat_jax.synthesis.watching import watch, write_clip
+from pvchat_jax.synthesis.watch.filming import CLIPS_FOLDER
+from pvchat_jax.synthesis.watch.watching import watch, write_clip
 
 BESIDE = "beside"
 TOOL = "beside/1"

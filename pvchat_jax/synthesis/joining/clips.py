@@ -10,13 +10,13 @@ import numpy as np
 
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.synthesis.faces.reader import FaceReader
-from pvchat_jax.synthesis.filming import CLIPS_FOLDER
 from pvchat_jax.synthesis.joining.beside import BESIDE, Panel, Pools, choose_panels, combination, put_beside
 from pvchat_jax.synthesis.joining.parts import Part
 from pvchat_jax.synthesis.joining.presence import Sights, recognise
-from pvchat_jax.synthesis.personal_data import bare
+from pvchat_jax.synthesis.privacy.personal_data import bare
 from pvchat_jax.synthesis.records import Clip, SetAside
 from pvchat_jax.synthesis.stages import StageStore, Work
+from pvchat_jax.synthesis.watch.filming import CLIPS_FOLDER
 
 COPY = "copy"
 

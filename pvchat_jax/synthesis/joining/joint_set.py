@@ -16,22 +16,22 @@ from pvchat_jax.data.records import Question, Record, write_records
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
-from pvchat_jax.synthesis.asking import ask_clip_about_several
-from pvchat_jax.synthesis.assembling import CLIPS_FILE, SET_ASIDE_FILE, validate, write_lines
+from pvchat_jax.synthesis.asking.asking import ask_clip_about_several
+from pvchat_jax.synthesis.asking.questioning import ASK, SHOWN_FRAMES
 from pvchat_jax.synthesis.backends import Backends
 from pvchat_jax.synthesis.captioners.captioner import CaptionerUnavailable, ClipView
-from pvchat_jax.synthesis.export import ORIGINAL_FOLDER, can_say, record_of, still_record_of, write_original
+from pvchat_jax.synthesis.exporting.assembling import CLIPS_FILE, SET_ASIDE_FILE, validate, write_lines
+from pvchat_jax.synthesis.exporting.export import ORIGINAL_FOLDER, can_say, record_of, still_record_of, write_original
+from pvchat_jax.synthesis.exporting.splitting import SPLITS
+from pvchat_jax.synthesis.exporting.stills import STILL, with_still
+from pvchat_jax.synthesis.exporting.training_set import UsedClip
 from pvchat_jax.synthesis.joining.beside import BESIDE, crop_around, truth_of
 from pvchat_jax.synthesis.joining.clips import COPY, JointClip, made_counts, put_together, take_over
 from pvchat_jax.synthesis.joining.parts import Part
-from pvchat_jax.synthesis.personal_data import bare
-from pvchat_jax.synthesis.questioning import ASK, SHOWN_FRAMES
+from pvchat_jax.synthesis.privacy.personal_data import bare
 from pvchat_jax.synthesis.record_json import from_json, to_json
 from pvchat_jax.synthesis.records import SetAside
-from pvchat_jax.synthesis.splitting import SPLITS
 from pvchat_jax.synthesis.stages import StageStore, Work, digest_of, seed_of
-from pvchat_jax.synthesis.stills import STILL, with_still
-from pvchat_jax.synthesis.training_set import UsedClip
 
 VERDICT_FILE = "verdict.json"
 _ASK_VERSION = 1  # raise it to have questions asked anew

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.assembling import CLIPS_FILE, FACE_FILE, MANIFEST_FILE
-from pvchat_jax.synthesis.consent import CONSENT_FILE, Consent, read_consent
+from pvchat_jax.synthesis.exporting.assembling import CLIPS_FILE, FACE_FILE, MANIFEST_FILE
 from pvchat_jax.synthesis.faces.reader import FaceReader
-from pvchat_jax.synthesis.personal_data import SUBJECT_FILE, bare
+from pvchat_jax.synthesis.privacy.consent import CONSENT_FILE, Consent, read_consent
+from pvchat_jax.synthesis.privacy.personal_data import SUBJECT_FILE, bare
 from pvchat_jax.synthesis.record_json import from_json
 from pvchat_jax.synthesis.records import Clip
 

@@ -9,9 +9,9 @@ from PIL import Image
 from skimage import data
 
 from pvchat_jax.synthesis.faces.embedded import EmbeddedReader
-from pvchat_jax.synthesis.people import choose_person, find_people
-from pvchat_jax.synthesis.portraits import best_portraits
-from pvchat_jax.synthesis.watching import watch, write_clip
+from pvchat_jax.synthesis.people.people import choose_person, find_people
+from pvchat_jax.synthesis.people.portraits import best_portraits
+from pvchat_jax.synthesis.watch.watching import watch, write_clip
 
 FACE = (173, 64, 273, 164)  # of the astronaut: left, top, right, bottom
 

@@ -10,12 +10,12 @@ from configs import stage2
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.backends import choose_backends
-from pvchat_jax.synthesis.forgetting import forget
 from pvchat_jax.synthesis.generators.consisid import ConsisID, identity_file, read_identity
 from pvchat_jax.synthesis.generators.generator import Performer
 from pvchat_jax.synthesis.generators.loading import Placement
 from pvchat_jax.synthesis.generators.running import Sampling
-from pvchat_jax.synthesis.personal_data import claim_folder, find_places, places_of
+from pvchat_jax.synthesis.privacy.forgetting import forget
+from pvchat_jax.synthesis.privacy.personal_data import claim_folder, find_places, places_of
 from tests.synthesis.generators import tiny_pipelines
 from tests.synthesis.generators.conditioning import inputs_of
 from tests.synthesis.stubs import GREEN, RED, performer, request

@@ -13,10 +13,10 @@ from pvchat_jax.data.validation import check_file
 from pvchat_jax.errors import UserError
 from pvchat_jax.join import main
 from pvchat_jax.subjects import main as subjects
-from pvchat_jax.synthesis.consent import make_consent, write_consent
 from pvchat_jax.synthesis.joining.parts import read_parts
-from pvchat_jax.synthesis.personal_data import claim_folder, claim_jointly, find_places
 from pvchat_jax.synthesis.pipeline import Job
+from pvchat_jax.synthesis.privacy.consent import make_consent, write_consent
+from pvchat_jax.synthesis.privacy.personal_data import claim_folder, claim_jointly, find_places
 from tests.synthesis.fakes import OTHER, STRANGER, SUBJECT, SquareReader, film
 from tests.synthesis.worlds import CONFIG, backends, contents, run
 

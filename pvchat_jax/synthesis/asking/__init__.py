@@ -1,0 +1,1 @@
+"""Questions about clips, and answers that fit who is there."""

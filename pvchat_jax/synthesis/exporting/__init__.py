@@ -1,0 +1,1 @@
+"""From clips and questions to the files of a training set."""

@@ -1,0 +1,1 @@
+"""Clips that are made, until they pass their checks."""

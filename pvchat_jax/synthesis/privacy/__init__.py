@@ -1,0 +1,1 @@
+"""Consent, whose everything is, and forgetting."""

@@ -1,0 +1,1 @@
+"""Look-alikes and strangers from a corpus of other people."""

@@ -1,0 +1,1 @@
+"""Filmed videos: shots, frames, and clips that are cut out of them."""

@@ -101,7 +101,7 @@ def put_together(
                 if one.present == present and all(one.roles.values()):
                     yield one
                     break
-                reason = f"{_list(present)} should be seen in it, and {_list(one.present)} are"
+                reason = f"it was to show {_list(present)}, and the face reader sees {_list(one.present)}"
                 report(SetAside(item=clip.name, stage=BESIDE, reason=reason))
 
 

@@ -33,7 +33,7 @@ def arguments(tmp_path_factory) -> list[str]:
         *(f"--test_video={videos / name}" for name in ("test_000000.mp4", "test_000002.mp4")),
         "--consent_by=Wilson",
         f"--consent_until={datetime.date.today() + datetime.timedelta(days=9)}",
-        "--config.synthesis.num_clips=40",
+        "--config.synthesis.num_clips=52",
         "--config.synthesis.num_calibration=8",
         "--config.synthesis.num_others=20",
         "--config.stage1.num_steps=2",

@@ -36,8 +36,7 @@ def arguments(tmp_path_factory) -> list[str]:
         "--config.synthesis.num_clips=52",
         "--config.synthesis.num_calibration=8",
         "--config.synthesis.num_others=20",
-        "--config.stage1.num_steps=2",
-        "--config.stage2.num_steps=2",
+        *(f"--config.{stage}.{setting}" for stage in ("stage1", "stage2") for setting in ("num_steps=2", "optimizer.warmup_steps=1")),
     ]
 
 

@@ -96,8 +96,6 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         if value is None:
             return None
         return _convert(next(arm for arm in typing.get_args(hint) if arm is not type(None)), value, path)
-    if origin is tuple and typing.get_args(hint)[0] is str and isinstance(value, str):
-        value = [value]  # as texts arrive for a setting that has none yet
     if origin is tuple and isinstance(value, list | tuple):
         item_hint = typing.get_args(hint)[0]
         if item_hint is str:  # `existence,action` arrives from a command line as one text

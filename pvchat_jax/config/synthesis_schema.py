@@ -36,7 +36,7 @@ class SynthesisConfig:
       calibration_share, test_share: of the corpus' videos that are for nothing else.
       captioner: what answers questions about a clip, one of `CAPTIONERS`; `none` asks about presence alone. Of drawn people `truth` takes
         the answers from files of records, and `reader` from what `tiny_base` reads off their videos.
-      truth: files of records that `python -m pvchat_jax.world` wrote with the videos.
+      truth: files of records that `python -m pvchat_jax.world` wrote with the videos, separated by commas.
       num_existence: questions about presence for each clip. num_content: of each other type, if there is a captioner.
       captioner_model: its name at the endpoint, or the folder of its weights. captioner_url: of the endpoint.
       allow_remote: whether frames may leave this machine, which the consent must cover too.
@@ -67,7 +67,7 @@ class SynthesisConfig:
     calibration_share: float = 0.1
     test_share: float = 0.2
     captioner: str = "none"
-    truth: tuple[str, ...] = ()
+    truth: str = ""
     num_existence: int = 15
     num_content: int = 5
     captioner_model: str = ""
@@ -77,7 +77,6 @@ class SynthesisConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "generators", tuple(self.generators))
-        object.__setattr__(self, "truth", tuple(self.truth))
         for name, known in {"reader": READERS, "captioner": CAPTIONERS, "age_group": AGE_GROUPS, "offload": OFFLOADS}.items():
             _require(getattr(self, name) in known, f"{name} '{getattr(self, name)}' is not one of {known}")
         unknown = sorted(set(self.generators) - set(GENERATORS))
@@ -92,7 +91,7 @@ class SynthesisConfig:
             _require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is not between 0 and 1")
         _require(self.calibration_share + self.test_share < 1, "calibration_share and test_share leave no other person to train on")
         _require(self.captioner != "reader" or self.reader == "tiny_base", "captioner 'reader' needs reader 'tiny_base'")
-        _require(self.captioner != "truth" or self.truth != (), "captioner 'truth' needs files of records in truth")
+        _require(self.captioner != "truth" or self.truth != "", "captioner 'truth' needs files of records in truth")
         _require(self.num_filmed >= 0 and self.clip_seconds > 0, "num_filmed is negative, or clip_seconds is not positive")
 
 

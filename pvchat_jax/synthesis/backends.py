@@ -114,7 +114,7 @@ def _look(config: SynthesisConfig, reader: Any, source: Source, person: Person) 
 
 def _choose_truth(config: SynthesisConfig) -> Truth:
     if config.captioner == "truth":
-        return Truths(config.truth).of
+        return Truths(config.truth.split(",")).of
     if config.captioner == "reader":
         return lambda source, person, looks: looks.truth if looks else {}
     return _nothing_known

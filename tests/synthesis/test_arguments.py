@@ -26,8 +26,8 @@ def test_settings_are_changed_by_name_and_the_rest_is_the_presets():
     assert config == dataclasses.replace(synthesis.get_config(), num_clips=20, generators=("compositor", "wan"))
     assert (arguments.shard, arguments.only, [str(path) for path in arguments.tests]) == (Shard(2, 8), "ask", ["t.mp4"])
     assert parsed("--config=configs/synthesis.py:tiny")[1] == synthesis.get_config("tiny")
-    told = parsed("--config=configs/synthesis.py:tiny", "--config.captioner=truth", "--config.truth=w/a.jsonl,w/b.jsonl")[1]
-    assert (told.captioner, told.truth) == ("truth", ("w/a.jsonl", "w/b.jsonl"))
+    told = parsed("--config=configs/synthesis.py:tiny", "--config.captioner=truth", "--config.truth=/w/a.jsonl,w/b.jsonl")[1]
+    assert (told.captioner, told.truth) == ("truth", "/w/a.jsonl,w/b.jsonl")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from pvchat_jax.files import write_atomically
 FALSE_ACCEPTS = 0.05
 CONFIDENCE = 0.95
 _SURE_ODDS = math.log(3)  # an answer that is not three times likelier than its opposite is unsure
+_BEYOND = 1e9  # no log-odds are
 _NEWTON_STEPS = 50
 
 
@@ -96,7 +97,7 @@ def fit_calibration(clips: Sequence[Scored], false_accepts: float = FALSE_ACCEPT
         )
     slope, offset = _platt(odds, present)
     if slope <= 0:
-        slope, offset, above, below = 0.0, 0.0, math.inf, -math.inf
+        slope, offset, above, below = 0.0, 0.0, _BEYOND, -_BEYOND
     else:
         above = max(_exceeded_by(odds[alike], false_accepts), (_SURE_ODDS - offset) / slope)
         below = min(-_exceeded_by(-odds[present], false_accepts), (-_SURE_ODDS - offset) / slope)
@@ -147,8 +148,7 @@ def _platt(odds: np.ndarray, present: np.ndarray) -> tuple[float, float]:
 
 def write_calibration(directory: Path, calibration: PresenceCalibration) -> None:
     """Puts it into a run's directory or a pack."""
-    values = {name: None if value in (math.inf, -math.inf) else value for name, value in dataclasses.asdict(calibration).items()}
-    write_atomically(directory / CALIBRATION_FILE, json.dumps(values, indent=2) + "\n")
+    write_atomically(directory / CALIBRATION_FILE, json.dumps(dataclasses.asdict(calibration), indent=2) + "\n")
 
 
 def read_calibration(directory: Path) -> PresenceCalibration:
@@ -162,8 +162,6 @@ def read_calibration(directory: Path) -> PresenceCalibration:
         return uncalibrated(read_threshold(directory) or 0.0)
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        for name, unreachable in {"present_above": math.inf, "absent_below": -math.inf}.items():
-            values[name] = unreachable if values[name] is None else float(values[name])
         calibration = PresenceCalibration(**values)
         calibration.probability(0.0)
         return calibration

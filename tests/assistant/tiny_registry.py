@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from pvchat_jax.training.initialise import abstract_params
 from pvchat_jax.training.weights import read_tensors, weights_directory, weights_fingerprint
 
 NAMES = ("<Wilson>", "<Ada>")
-ALWAYS = {"present": (-math.inf, -math.inf), "unsure": (math.inf, -math.inf), "absent": (math.inf, math.inf)}
+ALWAYS = {"present": (-1e6, -1e6), "unsure": (1e6, -1e6), "absent": (1e6, 1e6)}
 
 
 def make_registry(folder: Path, names: Sequence[str] = NAMES, *, consent: Consent | None = None, verdict: str | None = None) -> Registry:

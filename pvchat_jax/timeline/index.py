@@ -40,7 +40,6 @@ CREATE TABLE scores (
     probability REAL NOT NULL, verdict TEXT NOT NULL, PRIMARY KEY (person, video, number)
 ) WITHOUT ROWID;
 """
-_DROP_UNUSED = "DELETE FROM videos WHERE sha256 NOT IN (SELECT sha256 FROM files)"
 _REMEDIES = {
     "SQLITE_FULL": "free some disk space and start the same command again to go on",
     "SQLITE_BUSY": "another process writes to it, so wait for that one to end",
@@ -171,17 +170,14 @@ class Index:
         return [path for (path,) in self._rows("SELECT path FROM files WHERE substr(path, 1, ?) = ?", len(start), start)]
 
     def put_file(self, path: str, file: KnownFile) -> None:
-        """Notes what a file holds, and forgets what it held before, if no other file does."""
         with self._transaction():
             self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (path, *file))
-            self._database.execute(_DROP_UNUSED)
-        self._shrink()
 
     def drop_files(self, paths: Iterable[str]) -> None:
-        """Forgets files, and all of videos that lie nowhere else."""
+        """Forgets files, and all that was kept of contents which no known file has."""
         with self._transaction():
             self._database.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in paths])
-            self._database.execute(_DROP_UNUSED)
+            self._database.execute("DELETE FROM videos WHERE sha256 NOT IN (SELECT sha256 FROM files)")
         self._shrink()
 
     def video(self, sha256: str, viewing: str) -> KnownVideo | None:
@@ -255,7 +251,20 @@ class Index:
             rows = [(person, pack, video, number, *score) for number, score in scores.items()]
             self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def person_key(name: str) -> str:
+    def erase_person(self, person: str) -> int:
+        """Erases what packs said about a person; returns how many rows that were."""
+        with self._transaction():
+            count = self._database.execute("DELETE FROM scores WHERE person = ?", (person,)).rowcount
+        self._shrink()
+        return count
+
+    def _shrink(self) -> None:
+        """Gives the space of what was deleted back to the disk."""
+        with self._errors():
+            self._database.execute("PRAGMA incremental_vacuum").fetchall()
+
+
+def person_key(name: str) -> str:
     """How the index calls a person, the same for all spellings."""
     return bare(name).casefold()
 

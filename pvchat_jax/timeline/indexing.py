@@ -82,8 +82,6 @@ def index_videos(place: Path, index: Index, watcher: Watcher, viewing: Viewing, 
         except (UserError, OSError) as error:
             unreadable.append(Unreadable(path, printable(error)))
     gone = sorted(set(index.paths_below(printable(place))) - {printable(path) for path in files}) if place.is_dir() else []
-    if gone:
-        index.drop_files(gone)
     encoding = _Encoding(index, watcher, viewing, progress, sum(item.seconds for item in pending))
     for item in pending:
         try:
@@ -91,6 +89,7 @@ def index_videos(place: Path, index: Index, watcher: Watcher, viewing: Viewing, 
         except _CannotRead as error:
             unreadable.append(Unreadable(item.path, str(error)))
         encoding.finish(item)
+    index.drop_files(gone)  # now that moved files are known under their new names
     return Indexed(tuple(indexed[path] for path in files if path in indexed), tuple(unreadable), encoding.num_encoded, len(gone))
 
 
@@ -150,7 +149,6 @@ class _Encoding:
         now = _reading(item.path.stat)
         if (now.st_size, now.st_mtime_ns) != (item.stat.st_size, item.stat.st_mtime_ns):
             self._index.drop_video(sha256, viewing)
-            self._index.drop_files([printable(item.path)])
             raise _CannotRead(f"video {item.path} changed while it was read; start the same command again when it is complete.")
         return IndexedVideo(item.path, video)
 

@@ -76,7 +76,7 @@ class PeopleOverBase:
         return self._engine.with_learned(unflatten_dict(learned, sep="/"), tokenizer)
 
 
-def prompt_row(tokenizer: SubjectTokenizer, config: TrainConfig, question: str, history: Sequence[tuple[str, str]] = ()) -> TextRow:
+def prompt_row(tokenizer: SubjectTokenizer, config: TrainConfig, question: str) -> TextRow:
     """A question to the one person of `tokenizer`, as the runs of `config` were asked."""
     return build_prompt_row(
         tokenizer,
@@ -85,7 +85,6 @@ def prompt_row(tokenizer: SubjectTokenizer, config: TrainConfig, question: str, 
         num_clips=config.data.num_clips,
         tokens_per_clip=config.model.qformer.num_visual_tokens,
         style=config.data.prompt_style,
-        history=history,
     )
 
 

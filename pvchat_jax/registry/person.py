@@ -63,7 +63,7 @@ def read_person(folder: Path) -> Person:
         folder=folder,
         manifest=read_manifest(folder),
         consent=read_consent(consent) if consent.is_file() else None,
-        is_invented=_is_invented(folder / ENROLMENT_FILE),
+        is_invented=is_invented(folder),
     )
 
 
@@ -72,9 +72,9 @@ def write_enrolment(folder: Path, *, is_invented: bool) -> None:
     write_atomically(folder / ENROLMENT_FILE, json.dumps({"invented": is_invented}) + "\n")
 
 
-def _is_invented(path: Path) -> bool:
-    """Whether the file says so; in doubt somebody has to agree."""
+def is_invented(folder: Path) -> bool:
+    """Whether the folder says so; in doubt somebody has to agree."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["invented"] is True
+        return json.loads((folder / ENROLMENT_FILE).read_text(encoding="utf-8"))["invented"] is True
     except (OSError, ValueError, KeyError, TypeError):
         return False

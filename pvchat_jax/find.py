@@ -114,7 +114,7 @@ def _search(options: argparse.Namespace) -> Found:
     """Raises UserError: something that the user can mend; in a single video that cannot be read too."""
     registry = Registry(options.registry)
     viewing = viewing_of(registry, options.window)
-    people = [person_of(registry, name) for name in dict.fromkeys(options.subject)]
+    people = list(dict.fromkeys(person_of(registry, name) for name in options.subject))
     if not options.place.exists():
         raise UserError(f"there is no file or folder {options.place}; correct the path, or put the videos there.")
     prepare_jax()

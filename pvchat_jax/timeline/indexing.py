@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -172,7 +172,8 @@ class _Encoding:
             watched = self._watcher.watch_frames(frames, times, printable(item.path)) if frames else []
             state = KnownVideo(0, source.grid.origin, source.clock_start, chunk.end, chunk.notes, chunk.is_last)
             features = [of_window.features for of_window in watched]
-            self._require_space(features)
+            if features and not self.num_encoded:
+                self._require_space(features[0], self._done + chunk.windows[0].start - source.grid.origin)
             known = self._index.add_windows(sha256, self._viewing.description, state, chunk.windows, features)
             self.num_encoded += len(chunk.windows)
             self._say(item, min(chunk.end - source.grid.origin, item.seconds))
@@ -180,16 +181,15 @@ class _Encoding:
             raise ValueError("reading a video gives at least one chunk")
         return known
 
-    def _require_space(self, features: Sequence[np.ndarray]) -> None:
-        """Once, as soon as it is known what a window takes; large bases fill tens of gigabytes an hour."""
-        if self.num_encoded or not features:
-            return
-        needed = features[0].size * np.dtype(np.float16).itemsize * self._total / self._viewing.hop_seconds
+    def _require_space(self, features: np.ndarray, done: float) -> None:
+        """As soon as it is known what a window takes, after `done` seconds; large bases fill tens of gigabytes an hour."""
+        needed = features.size * np.dtype(np.float16).itemsize * (self._total - done) / self._viewing.hop_seconds
         free = shutil.disk_usage(self._index.path.parent).free
         if needed > free:
+            hours, folder = (self._total - done) / 3600, self._index.path.parent
             raise IndexUnusable(
-                f"indexing {self._total / 3600:.2f} hours of video needs about {needed / 1e9:.3g} GB in {self._index.path.parent}, where "
-                f"{free / 1e9:.3g} GB are free; free some, choose another --index, or name fewer videos."
+                f"indexing {hours:.2f} hours of video needs about {needed / 1e9:.3g} GB in {folder}, where {free / 1e9:.3g} GB are free; "
+                "free some, choose another --index, or name fewer videos."
             )
 
 

@@ -24,8 +24,8 @@ from pvchat_jax.evaluation.probes import PROBES, yes_no_ids
 from pvchat_jax.inference.buckets import bucket
 from pvchat_jax.inference.engine import Engine, PromptShape, Seen
 from pvchat_jax.inference.options import DecodingOptions
-from pvchat_jax.registry.names import resolve
-from pvchat_jax.registry.person import Person
+from pvchat_jax.registry.names import is_same, resolve
+from pvchat_jax.registry.person import PERSON_FILES, Person
 from pvchat_jax.registry.registry import Registry
 from pvchat_jax.sharding import make_mesh, mesh_context
 
@@ -72,15 +72,16 @@ class Turn:
         return _shape(self.engine, [self.row])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class _Loaded:
-    """A person in memory."""
+    """A person in memory, and what their files on disk were like."""
 
-    person: Person
     tokenizer: SubjectTokenizer
     engine: Engine
-    calibration: PresenceCalibration
     yes_no: tuple[int, int]
+    person: Person
+    calibration: PresenceCalibration
+    on_disk: tuple[Any, ...]
 
 
 @dataclasses.dataclass(eq=False)
@@ -134,7 +135,7 @@ class Assistant:
     def refresh(self) -> None:
         """Takes in who was added on disk, and forgets who was erased, renamed or changed there."""
         current = {person.name: person for person in self._registry.people()}
-        stale = [name for name, loaded in self._loaded.items() if not _is_same_pack(current.get(name), loaded.person)]
+        stale = [name for name, loaded in self._loaded.items() if not _is_same_pack(current.get(name), loaded)]
         for name in stale:
             self._drop(name)
         for name, person in current.items():
@@ -282,11 +283,11 @@ class Assistant:
         return Turn(name, presence, text, said, loaded.engine, self._look(watched, loaded).seen, row)
 
     def _use(self, name: str) -> _Loaded:
-        """A person who may be asked about today."""
+        """A person who may be asked about today; what other processes changed on disk is taken in first."""
+        known = [loaded for other, loaded in self._loaded.items() if is_same(name, other)]
+        if not known or known[0].on_disk != _on_disk(known[0].person.folder):
+            self.refresh()
         loaded = self._loaded[resolve(name, self._loaded)]
-        if not loaded.person.folder.is_dir():  # erased or renamed by another process
-            self._drop(loaded.person.name)
-            raise UserError(f"{name} is no longer enrolled; python -m pvchat_jax.subjects list shows who is.")
         loaded.person.require_usable(datetime.date.today())
         return loaded
 
@@ -294,7 +295,7 @@ class Assistant:
         tokenizer = load_tokenizer(self._config.data.tokenizer, [person.name])
         engine = self._people.put_on(person.folder, tokenizer)
         style = self._config.data.prompt_style
-        return _Loaded(person, tokenizer, engine, read_calibration(person.folder), yes_no_ids(tokenizer, style))
+        return _Loaded(tokenizer=tokenizer, engine=engine, yes_no=yes_no_ids(tokenizer, style), **_changing(person))
 
     def _drop(self, name: str) -> None:
         self._loaded.pop(name, None)
@@ -327,13 +328,26 @@ class Assistant:
         return odds.mean(axis=1).tolist()
 
 
-def _is_same_pack(current: Person | None, loaded: Person) -> bool:
-    return current is not None and (current.folder, current.manifest) == (loaded.folder, loaded.manifest)
+def _is_same_pack(current: Person | None, loaded: _Loaded) -> bool:
+    return current is not None and (current.folder, current.manifest) == (loaded.person.folder, loaded.person.manifest)
 
 
 def _changing(person: Person) -> dict[str, Any]:
     """What may be replaced while the pack stays."""
-    return {"person": person, "calibration": read_calibration(person.folder)}
+    return {"person": person, "calibration": read_calibration(person.folder), "on_disk": _on_disk(person.folder)}
+
+
+def _on_disk(folder: Path) -> tuple[Any, ...]:
+    """What differs when one of the person's files is replaced, added or erased."""
+
+    def mark(path: Path) -> tuple[int, int] | None:
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns
+
+    return tuple(mark(folder / name) for name in PERSON_FILES)
 
 
 def _in_batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:

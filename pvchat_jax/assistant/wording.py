@@ -17,7 +17,8 @@ _PRESENCE_WORDS = frozenset(
     "sighted sight sign someone somebody somewhere spot spotted tell that the them there these this those time to trace true up us video "
     "videos view visible was we were whether will with within would yes you your no not".split()
 )
-_OPENS_WITH_WHO = re.compile(r"^\W*who is it, is it\b", re.IGNORECASE)
+# "Who is it, is it Ada?" and "Is it Ada who appears?", but not "Who is Ada?"
+_WHO = re.compile(r"^\W*who is it, is it\b|(?<=\S )who (?=appears|is|was|can)", re.IGNORECASE)
 _NAME = "\ue000"  # a private-use character stands for the person, so that no name is mistaken for a word
 _PRONOUN = r"\b(?:he|she|they|him|them)\b"
 _AGREEMENT = {"are": "is", "were": "was", "do": "does", "have": "has"}
@@ -55,7 +56,7 @@ def complete(question: str, earlier: Sequence[str], names: Sequence[str]) -> str
 
 def asks_presence(question: str, name: str) -> bool:
     """Whether a question that `about` made asks if the person is there, and nothing else."""
-    text = _OPENS_WITH_WHO.sub("", question)
+    text = _WHO.sub("", question)
     words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.replace(name, f" {_NAME} ").replace("'s", "").lower())
     return name in question and all(word in _PRESENCE_WORDS for word in words)
 

@@ -92,9 +92,8 @@ def fit_calibration(clips: Sequence[Scored], false_accepts: float = FALSE_ACCEPT
     alike = np.array([clip.role == "hard_negative" for clip in clips], bool)
     alike = alike if alike.any() else ~present
     if present.all() or not present.any():
-        raise UserError(
-            f"{len(clips)} held-out clips show {'always' if present.any() else 'never'} the person; calibrating needs both kinds."
-        )
+        kind = "all" if len(clips) and present.all() else "none"
+        raise UserError(f"{kind} of the {len(clips)} held-out clips show the person, and calibrating needs both kinds; add clips.")
     slope, offset = _platt(odds, present)
     if slope <= 0:
         slope, offset, above, below = 0.0, 0.0, _BEYOND, -_BEYOND

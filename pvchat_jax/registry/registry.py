@@ -76,8 +76,10 @@ class Registry:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             form = values.pop("format"), values.pop("format_version")
             if form != _FORMAT:
-                raise UserError(f"{path} has format {form} and this version of pvchat_jax reads {_FORMAT}; choose another --registry.")
+                raise UserError(f"it has format {form} and this version of pvchat_jax reads {_FORMAT}; choose another --registry.")
             return Base(**values | {"config": from_dict(TrainConfig, values["config"])})
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} does not describe a registry ({type(error).__name__}: {error}); restore it.") from error
 

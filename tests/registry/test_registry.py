@@ -197,7 +197,7 @@ def test_nobody_comes_in_without_a_consent_for_today(packs: dict[str, Path], tmp
         shutil.rmtree(person.folder)
         return person.consent
 
-    with pytest.raises(UserError, match="there is no consent with .*--consent=FILE, or --invented"):
+    with pytest.raises(UserError, match=r"there is no consent with .*--consent=FILE, or --invented"):
         add(Grounds())
     assert not registry.people()
     answers = iter(["yes", "Wilson's mother", "", ""])

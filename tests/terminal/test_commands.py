@@ -41,7 +41,9 @@ def run(command, *arguments: str) -> int:
 
 
 def test_people_come_go_and_change_their_names(folder: Path, capsys: pytest.CaptureFixture) -> None:
-    assert run(subjects, "list") == 0 and all(name in capsys.readouterr().out for name in ("Ada", "Wilson"))
+    assert run(subjects, "list") == 0
+    listed = capsys.readouterr().out
+    assert "Ada" in listed and "Wilson" in listed
     assert run(subjects, "rename", "wilson", "Will") == 0
     assert run(subjects, "export", "will", "will.zip") == 0
     assert run(subjects, "import", "will.zip", "--registry=others", "--name=Bo") == 0
@@ -123,7 +125,7 @@ def test_a_chat_for_real(folder: Path) -> None:
     assert "Ada is not in this video, so there is nothing to tell.\n(Ada: absent" in done.stdout
     saved = json.loads((folder / "chat.json").read_text())
     assert [turn["question"] for turn in saved] == ["Is Wilson here?", "What is he doing?", "What is Ada doing?"]
-    assert saved[1]["num_tokens"] > 0 and list(saved[2]["people"]) == ["Ada"]
+    assert list(saved[2]["people"]) == ["Ada"] and "this video" not in saved[1]["answer"]
 
 
 class Knowing:

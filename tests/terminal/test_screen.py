@@ -40,8 +40,7 @@ class Scripted:
         self.histories.append(list(history))
         if question == "stop":
             raise KeyboardInterrupt
-        for piece in ("You ", "asked: ", question):
-            yield piece
+        yield from ("You ", "asked: ", question)
         presence = {name: Presence(0.9, self.verdict, 2.0) for name in names}
         return Reply(f"You asked: {question}", presence, question != "long", 9, 3)
 

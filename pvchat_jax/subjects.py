@@ -19,6 +19,7 @@ from pvchat_jax.synthesis.consent import read_consent
 from pvchat_jax.synthesis.forgetting import RECEIPTS_FOLDER, forget
 from pvchat_jax.synthesis.personal_data import find_places, places_of
 from pvchat_jax.terminal.subject_arguments import parse
+from pvchat_jax.timeline.forgetting import erase_person
 
 _ROOTS = ("data", "runs")
 
@@ -107,7 +108,8 @@ def _forget(options: argparse.Namespace, registry: Registry, console: Console) -
     if not options.yes and (not sys.stdin.isatty() or console.input(f"Erase all of this? Type {name}: ").strip() != name):
         raise UserError(f"nothing was erased; type {name} when asked, or add --yes.")
     receipts = options.receipts or roots[0] / RECEIPTS_FOLDER
-    receipt = forget(places, receipts, datetime.datetime.now(datetime.UTC))
+    rows = {"index rows": lambda: sum(erase_person(root, name) for root in roots)}
+    receipt = forget(places, receipts, datetime.datetime.now(datetime.UTC), rows)
     left = [str(video) for video in videos if video and Path(video).exists()]
     console.print(f"erased {name}; receipt: {receipt}")
     if left:

@@ -23,13 +23,15 @@ from pvchat_jax.evaluation.presence_calibration import PresenceCalibration, read
 from pvchat_jax.evaluation.probes import PROBES, yes_no_ids
 from pvchat_jax.inference.buckets import bucket
 from pvchat_jax.inference.engine import Engine, PromptShape, Seen
+from pvchat_jax.inference.engine import Reply as Said
 from pvchat_jax.inference.options import DecodingOptions
-from pvchat_jax.registry.names import resolve
-from pvchat_jax.registry.person import Person
+from pvchat_jax.registry.names import is_same, resolve
+from pvchat_jax.registry.person import PERSON_FILES, Person
 from pvchat_jax.registry.registry import Registry
 from pvchat_jax.sharding import make_mesh, mesh_context
 
 _BATCHES = (1, 4, 16)  # videos at a time, each of which compiles once
+_LONGEST_QUESTION = 512  # tokens
 _SEEN_KEPT = 8  # prefixes of videos, by person
 
 
@@ -72,15 +74,16 @@ class Turn:
         return _shape(self.engine, [self.row])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class _Loaded:
-    """A person in memory."""
+    """A person in memory, and what their files on disk were like."""
 
-    person: Person
     tokenizer: SubjectTokenizer
     engine: Engine
-    calibration: PresenceCalibration
     yes_no: tuple[int, int]
+    person: Person
+    calibration: PresenceCalibration
+    on_disk: tuple[Any, ...]
 
 
 @dataclasses.dataclass(eq=False)
@@ -134,7 +137,7 @@ class Assistant:
     def refresh(self) -> None:
         """Takes in who was added on disk, and forgets who was erased, renamed or changed there."""
         current = {person.name: person for person in self._registry.people()}
-        stale = [name for name, loaded in self._loaded.items() if not _is_same_pack(current.get(name), loaded.person)]
+        stale = [name for name, loaded in self._loaded.items() if not _is_same_pack(current.get(name), loaded)]
         for name in stale:
             self._drop(name)
         for name, person in current.items():
@@ -224,7 +227,7 @@ class Assistant:
                 continue
             with mesh_context(self.mesh):
                 said = turn.engine.answer(turn.engine.ask(turn.seen, [[turn.row]], turn.shape), options)[0][0]
-            texts[turn.name] = said.text.strip()
+            texts[turn.name] = _label(turn, turns) + said.text.strip()
             is_complete, num_tokens = is_complete and said.is_complete, num_tokens + len(said.tokens)
         return _reply(turns, _joined(turns, texts), is_complete, num_tokens)
 
@@ -241,37 +244,36 @@ class Assistant:
             text = _joined(turns, {turn.name: turn.text or "" for turn in turns})
             yield text
             return _reply(turns, text, True, 0)
-        whole, is_complete, num_tokens = "", True, 0
+        texts: list[str] = []
+        is_complete, num_tokens = True, 0
         for turn in turns:
-            pieces, said = [], ""
-            if whole:
-                pieces.append("\n")
+            if texts:
+                yield "\n"
             if turn.text is not None:
-                pieces.append(wording.labelled(turn.name, turn.text))
-            for piece in pieces:
-                whole += piece
-                yield piece
-            if turn.text is not None:
+                texts.append(turn.text)
+                yield turn.text
                 continue
-            for piece in self._pieces(turn, options):
-                if not said and not (piece := piece.lstrip()):
-                    continue
-                if not said and len(turns) > 1:
-                    piece = f"{turn.name}: {piece}"
-                said += piece
-                whole += piece
-                yield piece
-        return _reply(turns, whole.strip(), is_complete, num_tokens)
+            label = _label(turn, turns)
+            said = yield from self._pieces(turn, options, label)
+            texts.append(label + said.text.strip())
+            is_complete, num_tokens = is_complete and said.is_complete, num_tokens + len(said.tokens)
+        return _reply(turns, "\n".join(texts), is_complete, num_tokens)
 
-    def _pieces(self, turn: Turn, options: DecodingOptions) -> Iterator[str]:
+    def _pieces(self, turn: Turn, options: DecodingOptions, label: str) -> Generator[str, None, Said]:
+        """The answer in pieces after `label`, without spaces before its first word."""
         with mesh_context(self.mesh):
             pieces = turn.engine.stream(turn.engine.ask(turn.seen, [[turn.row]], turn.shape), options)
+        before: str | None = label
         while True:
-            with mesh_context(self.mesh):
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
+            try:
+                with mesh_context(self.mesh):
+                    piece = next(pieces)
+            except StopIteration as end:
+                return end.value
+            if before is not None and (piece := piece.lstrip()):
+                piece, before = before + piece, None
+            if piece:
+                yield piece
 
     def _turn(self, watched: Watched, loaded: _Loaded, names: Sequence[str], question: str) -> Turn:
         name = loaded.person.name
@@ -279,14 +281,17 @@ class Assistant:
         text = wording.about(question, name, names)
         row = prompt_row(loaded.tokenizer, self._config, text)
         said = wording.decided(text, name, presence.verdict)
-        return Turn(name, presence, text, said, loaded.engine, self._look(watched, loaded).seen, row)
+        turn = Turn(name, presence, text, said, loaded.engine, self._look(watched, loaded).seen, row)
+        if turn.shape.length > _LONGEST_QUESTION:
+            raise UserError(f"the question {text[:60]!r}... is too long: at most {_LONGEST_QUESTION} tokens are read; shorten it.")
+        return turn
 
     def _use(self, name: str) -> _Loaded:
-        """A person who may be asked about today."""
+        """A person who may be asked about today; what other processes changed on disk is taken in first."""
+        known = [loaded for other, loaded in self._loaded.items() if is_same(name, other)]
+        if not known or known[0].on_disk != _on_disk(known[0].person.folder):
+            self.refresh()
         loaded = self._loaded[resolve(name, self._loaded)]
-        if not loaded.person.folder.is_dir():  # erased or renamed by another process
-            self._drop(loaded.person.name)
-            raise UserError(f"{name} is no longer enrolled; python -m pvchat_jax.subjects list shows who is.")
         loaded.person.require_usable(datetime.date.today())
         return loaded
 
@@ -294,7 +299,7 @@ class Assistant:
         tokenizer = load_tokenizer(self._config.data.tokenizer, [person.name])
         engine = self._people.put_on(person.folder, tokenizer)
         style = self._config.data.prompt_style
-        return _Loaded(person, tokenizer, engine, read_calibration(person.folder), yes_no_ids(tokenizer, style))
+        return _Loaded(tokenizer=tokenizer, engine=engine, yes_no=yes_no_ids(tokenizer, style), **_changing(person))
 
     def _drop(self, name: str) -> None:
         self._loaded.pop(name, None)
@@ -327,13 +332,26 @@ class Assistant:
         return odds.mean(axis=1).tolist()
 
 
-def _is_same_pack(current: Person | None, loaded: Person) -> bool:
-    return current is not None and (current.folder, current.manifest) == (loaded.folder, loaded.manifest)
+def _is_same_pack(current: Person | None, loaded: _Loaded) -> bool:
+    return current is not None and (current.folder, current.manifest) == (loaded.person.folder, loaded.person.manifest)
 
 
 def _changing(person: Person) -> dict[str, Any]:
     """What may be replaced while the pack stays."""
-    return {"person": person, "calibration": read_calibration(person.folder)}
+    return {"person": person, "calibration": read_calibration(person.folder), "on_disk": _on_disk(person.folder)}
+
+
+def _on_disk(folder: Path) -> tuple[Any, ...]:
+    """What differs when one of the person's files is replaced, added or erased."""
+
+    def mark(path: Path) -> tuple[int, int] | None:
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            return None
+        return stat.st_ino, stat.st_mtime_ns
+
+    return tuple(mark(folder / name) for name in PERSON_FILES)
 
 
 def _in_batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -358,7 +376,12 @@ def _joined(turns: Sequence[Turn], texts: dict[str, str]) -> str:
         return texts[turns[0].name]
     if all(wording.asks_presence(turn.question, turn.name) for turn in turns):
         return wording.together({turn.name: turn.presence.verdict for turn in turns})
-    return "\n".join(wording.labelled(turn.name, texts[turn.name]) for turn in turns)
+    return "\n".join(texts[turn.name] for turn in turns)
+
+
+def _label(turn: Turn, turns: Sequence[Turn]) -> str:
+    """What says whom an answer of the model is about, among several; decided ones say so themselves."""
+    return f"{turn.name}: " if len(turns) > 1 else ""
 
 
 def _reply(turns: Sequence[Turn], text: str, is_complete: bool, num_tokens: int) -> Reply:

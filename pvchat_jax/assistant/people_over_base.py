@@ -36,9 +36,7 @@ class PeopleOverBase:
     def __init__(self, base: Base, packs: Sequence[Path], mesh: jax.sharding.Mesh) -> None:
         self._weights = weights_directory(base.weights)
         if not self._weights.is_dir():
-            raise UserError(
-                f"the base of the registry, {self._weights}, does not exist; put it back, or correct `weights` in registry.json."
-            )
+            raise UserError(f"the registry's base {self._weights} does not exist; put it back, or correct `weights` in registry.json.")
         if (found := weights_fingerprint(self._weights)) != base.fingerprint:
             raise UserError(
                 f"{self._weights} is another base ({found[:16]}) than the registry's ({base.fingerprint[:16]}); put that one back."

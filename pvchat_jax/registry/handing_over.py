@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pvchat_jax.config.pack_manifest import (
-    CALIBRATION_FILE,
     MANIFEST_FILE,
-    TENSORS_FILE,
-    THRESHOLD_FILE,
     PackManifest,
     is_pack,
     write_manifest,
@@ -21,11 +18,9 @@ from pvchat_jax.config.pack_manifest import (
 from pvchat_jax.config.run_directory import CONFIG_FILE
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import new_directory, temporary_beside
-from pvchat_jax.registry.person import ENROLMENT_FILE, Person
-from pvchat_jax.synthesis.consent import CONSENT_FILE
+from pvchat_jax.registry.person import PERSON_FILES, Person
 
 ONE_FILE = ".zip"
-_FILES = (MANIFEST_FILE, TENSORS_FILE, CONSENT_FILE, ENROLMENT_FILE, CALIBRATION_FILE, THRESHOLD_FILE)
 _PART = 1 << 20
 
 
@@ -56,7 +51,7 @@ def export_person(person: Person, destination: Path, today: datetime.date) -> No
 
 def _copy(person: Person, folder: Path) -> None:
     """The person's files without chats, and without the paths of the machine on which the pack was made."""
-    for name in _FILES:
+    for name in PERSON_FILES:
         if (person.folder / name).is_file():
             shutil.copyfile(person.folder / name, folder / name)
     write_manifest(folder, _without_paths(person.manifest))
@@ -106,7 +101,7 @@ def _unpack(source: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(source) as file:
             for entry in file.infolist():
-                if entry.filename not in _FILES or entry.compress_type != zipfile.ZIP_STORED:
+                if entry.filename not in PERSON_FILES or entry.compress_type != zipfile.ZIP_STORED:
                     raise UserError(f"{source} holds '{entry.filename[:80]}', which export does not write like that; ask for another file.")
                 with file.open(entry) as packed, (folder / entry.filename).open("wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked, _PART)

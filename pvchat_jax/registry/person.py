@@ -5,13 +5,14 @@ import datetime
 import json
 from pathlib import Path
 
-from pvchat_jax.config.pack_manifest import PackManifest, read_manifest
+from pvchat_jax.config.pack_manifest import CALIBRATION_FILE, MANIFEST_FILE, TENSORS_FILE, THRESHOLD_FILE, PackManifest, read_manifest
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.registry.names import bare
 from pvchat_jax.synthesis.consent import CONSENT_FILE, Consent, read_consent
 
 ENROLMENT_FILE = "enrolment.json"
+PERSON_FILES = (MANIFEST_FILE, TENSORS_FILE, CONSENT_FILE, ENROLMENT_FILE, CALIBRATION_FILE, THRESHOLD_FILE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,18 @@
 """The folder of people: who is in it, over which base, and how they come in, go out and change their name.
 
     registry.json         the base that all packs are for
-    people/wilson/        a pack (pack.json, personalised.safetensors), with consent.json, enrolment.json, calibration.json
+    packs/wilson/         a pack (pack.json, personalised.safetensors), with consent.json, enrolment.json, calibration.json
 
 A person is what has a pack.json. All of a person lies in one folder, which is put into place whole and erased whole.
 """
 
+import contextlib
 import dataclasses
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +33,12 @@ from pvchat_jax.registry.names import bare, folder_name, is_same, resolve
 from pvchat_jax.registry.person import Person, read_person, write_enrolment
 from pvchat_jax.synthesis.consent import Consent, write_consent
 
+DEFAULT_REGISTRY = Path("people")
 REGISTRY_FILE = "registry.json"
-PEOPLE_FOLDER = "people"
+PEOPLE_FOLDER = "packs"
 _FORMAT = ("pvchat_jax registry", 1)
 # Settings that all people of a registry share, for they share the base, the features of a video and the compiled programs.
-_SHARED = ("compute_dtype", "data.num_frames", "data.image_size", "data.tile_grid", "data.prompt_style", "data.tokenizer")
+_SHARED = ("compute_dtype", "frozen_dtype", "data.num_frames", "data.image_size", "data.tile_grid", "data.prompt_style", "data.tokenizer")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,8 +79,10 @@ class Registry:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             form = values.pop("format"), values.pop("format_version")
             if form != _FORMAT:
-                raise UserError(f"{path} has format {form} and this version of pvchat_jax reads {_FORMAT}; choose another --registry.")
+                raise UserError(f"it has format {form} and this version of pvchat_jax reads {_FORMAT}; choose another --registry.")
             return Base(**values | {"config": from_dict(TrainConfig, values["config"])})
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} does not describe a registry ({type(error).__name__}: {error}); restore it.") from error
 
@@ -119,7 +125,7 @@ class Registry:
             base = _base_of(manifest, pack)
         _require_fit(manifest, base, pack)
         target = self._folder_of(manifest.subject)
-        with new_directory(target) as folder:
+        with _one_sentence(target), new_directory(target) as folder:
             shutil.copyfile(pack / TENSORS_FILE, folder / TENSORS_FILE)
             for file in (THRESHOLD_FILE, CALIBRATION_FILE):
                 if (pack / file).is_file():
@@ -143,9 +149,10 @@ class Registry:
             self._require_free(new_name, "another name")
         manifest = _renamed(person.manifest, new_name)
         target = self._folder_of(manifest.subject)
-        write_manifest(person.folder, manifest)
-        if target != person.folder:
-            os.rename(person.folder, target)  # the manifest says who it is, so a crash in between loses nothing
+        with _one_sentence(target):
+            write_manifest(person.folder, manifest)
+            if target != person.folder:
+                os.rename(person.folder, target)  # the manifest says who it is, so a crash in between loses nothing
         return read_person(target)
 
     def renew_consent(self, name: str, consent: Consent) -> None:
@@ -168,6 +175,17 @@ class Registry:
     def _write_base(self, base: Base) -> None:
         values = {"format": _FORMAT[0], "format_version": _FORMAT[1], "weights": base.weights, "fingerprint": base.fingerprint}
         write_atomically(self.folder / REGISTRY_FILE, json.dumps(values | {"config": to_dict(base.config)}, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _one_sentence(target: Path) -> Iterator[None]:
+    """Turns what stands in the way of writing `target` into a `UserError`; a full disk is none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(f"{target} cannot be written ({error.strerror or error}); choose another name or --registry.") from error
 
 
 def _renamed(manifest: PackManifest, name: str) -> PackManifest:

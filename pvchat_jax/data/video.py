@@ -9,6 +9,7 @@ trimmed MP4) or shuffled channels (rotated phone videos), so there PyAV decodes 
 import contextlib
 import zlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,36 @@ def read_frames(path: str | Path, num_frames: int, rng: np.random.Generator | No
     """
     info = inspect_video(path)
     indices = frame_indices(info.num_frames, num_frames) if rng is None else random_frame_indices(info.num_frames, num_frames, rng)
+    return _read(path, indices, info)
+
+
+def read_frames_at(path: str | Path, indices: np.ndarray) -> np.ndarray:
+    """Decodes the frames at ascending `indices: int64[T]`: uint8[T, H, W, 3].
+
+    Raises:
+      UserError: as `read_frames`.
+    """
+    return _read(path, indices, inspect_video(path)).frames
+
+
+def frame_times(path: str | Path) -> np.ndarray:
+    """When each frame is shown, float64[frames] ascending: seconds since the container's clock started; nothing is decoded.
+
+    In a file that keeps no times, such as a bare H.264 stream, frames follow each other at the rate that the stream states.
+
+    Raises:
+      UserError: as `read_frames`.
+    """
+    with open_video(path) as (container, stream):
+        packets = [packet for packet in container.demux(stream) if packet.size > 0 and not packet.is_discard]
+        ticks = [packet.dts if packet.pts is None else packet.pts for packet in packets]
+        if any(tick is None for tick in ticks):
+            return np.arange(len(ticks)) / float(stream.average_rate or stream.guessed_rate or 1)
+        start = Fraction(container.start_time or 0, av.time_base)
+        return np.array(sorted(float(tick * stream.time_base - start) for tick in ticks))
+
+
+def _read(path: str | Path, indices: np.ndarray, info: VideoInfo) -> VideoFrames:
     if info.decord_is_exact and len(indices) < _SHARE_TO_SEEK * info.num_frames:
         frames = _read_with_decord(path, indices, info.num_frames)
         if frames is not None:

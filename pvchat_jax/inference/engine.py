@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -97,6 +97,17 @@ class Engine:
         vars(other).update(vars(self), _params=self._model.unstack(params))
         return other
 
+    def with_learned(self, learned: Mapping[str, Any], tokenizer: SubjectTokenizer) -> "Engine":
+        """An engine with the same compiled programs, and the very same arrays but for what a person's pack has instead.
+
+        Args:
+          learned: the tensors of the pack in the tree of the parameters, as `__init__` takes them.
+          tokenizer: of the person.
+        """
+        other = object.__new__(Engine)
+        vars(other).update(vars(self), _params=_put_over(self._params, self._model.unstack(learned)), _tokenizer=tokenizer)
+        return other
+
     def encode(self, video: jax.typing.ArrayLike) -> jax.Array:
         """`float[B, N, T, H, W, 3]` of normalised pixels `->` features float[B, N, L, D]."""
         return self._encode(self._params, video)
@@ -139,10 +150,11 @@ class Engine:
         else:
             state = self._advance(asked, state, controls, options.max_new_tokens)
         answers = iter(np.asarray(state.answers)[asked.active])
-        return [[self._reply(next(answers), options) for _ in range(count)] for count in asked.counts]
+        return [[self.reply_of(next(answers), options) for _ in range(count)] for count in asked.counts]
 
-    def stream(self, asked: Asked, options: DecodingOptions) -> Iterator[str]:
-        """The one answer's text in pieces, as its tokens are chosen; a beam search has nothing to show before its end.
+    def stream(self, asked: Asked, options: DecodingOptions) -> Generator[str, None, Reply]:
+        """The one answer's text in pieces, as its tokens are chosen, and the reply as what the generator returns; a beam search has
+        nothing to show before its end.
 
         Raises:
           ValueError: several questions were asked.
@@ -150,19 +162,33 @@ class Engine:
         if sum(asked.counts) != 1:
             raise ValueError(f"{sum(asked.counts)} questions were asked, and one answer can be streamed")
         if options.num_beams > 1:
-            yield self.answer(asked, options)[0][0].text
-            return
+            reply = self.answer(asked, options)[0][0]
+            yield reply.text
+            return reply
         row = int(np.argmax(asked.active))
         state, controls = self._begin(asked, options)
-        stream = TextStream(self._tokenizer.decode, options.stop)
+        stream = self.text_stream(options)
         is_last = False
         while not (is_last or stream.stopped):
             is_last = bool(state.done[row])
             chosen = np.asarray(state.answers)[row, : int(state.step[row])]
-            if piece := stream.feed(self._without_end(chosen), is_last=is_last):
+            if piece := stream.feed(self.without_end(chosen), is_last=is_last):
                 yield piece
             if not is_last:
                 state = self._advance(asked, state, controls, 1)
+        return self.reply_of(chosen, options)
+
+    def text_stream(self, options: DecodingOptions) -> TextStream:
+        """For the text of one answer while its tokens arrive."""
+        return TextStream(self._tokenizer.decode, options.stop)
+
+    def begin_one(self, asked: Asked, options: DecodingOptions, capacity: int) -> State:
+        """The state of one question after its first token, with room for `capacity` tokens."""
+        return self._decoder.begin(asked.prompts, asked.active, stack_controls([options]), num_beams=options.num_beams, capacity=capacity)
+
+    def advance(self, prefix: KeyValues, prompts: Prompts, state: State, controls: Controls, num_steps: int) -> State:
+        """The state at most `num_steps` tokens later; `state` itself is used up."""
+        return self._decoder.advance(self._params, prefix, prompts, state, controls, num_steps)
 
     def _begin(self, asked: Asked, options: DecodingOptions) -> tuple[State, Controls]:
         num_rows = asked.prompts.lengths.shape[0]
@@ -173,7 +199,7 @@ class Engine:
         return begin(asked.prompts, asked.active, controls, num_beams=options.num_beams, capacity=capacity), controls
 
     def _advance(self, asked: Asked, state: State, controls: Controls, num_steps: int) -> State:
-        return self._decoder.advance(self._params, asked.seen.prefix, asked.prompts, state, controls, num_steps)
+        return self.advance(asked.seen.prefix, asked.prompts, state, controls, num_steps)
 
     def _after_opening(self, row: TextRow) -> np.ndarray:
         opening = self._opening
@@ -186,14 +212,16 @@ class Engine:
     def _has_stopped(self, state: State, stop: Sequence[str]) -> np.ndarray:
         """`bool[R]`, whether a stop text occurred."""
         rows = zip(np.asarray(state.answers), np.asarray(state.step), strict=True)
-        return np.array([cut_at_stop(self._tokenizer.decode(self._without_end(ids[:step])), stop)[1] for ids, step in rows])
+        return np.array([cut_at_stop(self._tokenizer.decode(self.without_end(ids[:step])), stop)[1] for ids, step in rows])
 
-    def _reply(self, ids: np.ndarray, options: DecodingOptions) -> Reply:
-        tokens = self._without_end(ids)
+    def reply_of(self, ids: np.ndarray, options: DecodingOptions) -> Reply:
+        """The answer whose tokens are `ids: int[M]`, up to the first EOS."""
+        tokens = self.without_end(ids)
         text, is_cut = cut_at_stop(self._tokenizer.decode(tokens), options.stop)
         return Reply(text, tuple(tokens), is_cut or len(tokens) < options.max_new_tokens)
 
-    def _without_end(self, ids: np.ndarray) -> list[int]:
+    def without_end(self, ids: np.ndarray) -> list[int]:
+        """`ids` up to the first EOS."""
         ended = np.flatnonzero(ids == self._tokenizer.eos_id)
         return ids[: ended[0] if len(ended) else len(ids)].tolist()
 
@@ -212,6 +240,13 @@ def _look(model: Any, params: Any, features: jax.Array) -> tuple[jax.Array, dict
         module: jnp.mean(routed.gates.reshape(batch, -1, routed.gates.shape[-1]) > 0, axis=1) for module, routed in output.routing.items()
     }
     return visual, shares
+
+
+def _put_over(under: Any, over: Any) -> Any:
+    """The tree `under` with the leaves of `over` beside its own, or instead of them."""
+    if not isinstance(over, Mapping):
+        return over
+    return {**under, **{name: _put_over(under.get(name, {}), child) for name, child in over.items()}}
 
 
 def _opening(row: TextRow) -> TextRow:

@@ -136,8 +136,8 @@ class PVChat(nn.Module):
 
     @nn.nowrap
     def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as `extend` takes them, and all other methods but `__call__` and `hidden_states`."""
-        return {**params, "language_model": self.language_model.unstack(params["language_model"])}
+        """The parameters, or a part of them, as `extend` takes them, and all other methods but `__call__` and `hidden_states`."""
+        return {**params, "language_model": self.language_model.unstack(params.get("language_model", {}))}
 
     def __call__(self, *inputs: jax.Array | None, deterministic: bool = True, **others: jax.Array | None) -> PVChatOutput:
         """Logits of every row; arguments as of `hidden_states`."""

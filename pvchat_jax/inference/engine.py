@@ -139,7 +139,7 @@ class Engine:
         else:
             state = self._advance(asked, state, controls, options.max_new_tokens)
         answers = iter(np.asarray(state.answers)[asked.active])
-        return [[self._reply(next(answers), options) for _ in range(count)] for count in asked.counts]
+        return [[self.reply_of(next(answers), options) for _ in range(count)] for count in asked.counts]
 
     def stream(self, asked: Asked, options: DecodingOptions) -> Iterator[str]:
         """The one answer's text in pieces, as its tokens are chosen; a beam search has nothing to show before its end.
@@ -154,15 +154,27 @@ class Engine:
             return
         row = int(np.argmax(asked.active))
         state, controls = self._begin(asked, options)
-        stream = TextStream(self._tokenizer.decode, options.stop)
+        stream = self.text_stream(options)
         is_last = False
         while not (is_last or stream.stopped):
             is_last = bool(state.done[row])
             chosen = np.asarray(state.answers)[row, : int(state.step[row])]
-            if piece := stream.feed(self._without_end(chosen), is_last=is_last):
+            if piece := stream.feed(self.without_end(chosen), is_last=is_last):
                 yield piece
             if not is_last:
                 state = self._advance(asked, state, controls, 1)
+
+    def text_stream(self, options: DecodingOptions) -> TextStream:
+        """For the text of one answer while its tokens arrive."""
+        return TextStream(self._tokenizer.decode, options.stop)
+
+    def begin_one(self, asked: Asked, options: DecodingOptions, capacity: int) -> State:
+        """The state of one question after its first token, with room for `capacity` tokens."""
+        return self._decoder.begin(asked.prompts, asked.active, stack_controls([options]), num_beams=options.num_beams, capacity=capacity)
+
+    def advance(self, prefix: KeyValues, prompts: Prompts, state: State, controls: Controls, num_steps: int) -> State:
+        """The state at most `num_steps` tokens later; `state` itself is used up."""
+        return self._decoder.advance(self._params, prefix, prompts, state, controls, num_steps)
 
     def _begin(self, asked: Asked, options: DecodingOptions) -> tuple[State, Controls]:
         num_rows = asked.prompts.lengths.shape[0]
@@ -173,7 +185,7 @@ class Engine:
         return begin(asked.prompts, asked.active, controls, num_beams=options.num_beams, capacity=capacity), controls
 
     def _advance(self, asked: Asked, state: State, controls: Controls, num_steps: int) -> State:
-        return self._decoder.advance(self._params, asked.seen.prefix, asked.prompts, state, controls, num_steps)
+        return self.advance(asked.seen.prefix, asked.prompts, state, controls, num_steps)
 
     def _after_opening(self, row: TextRow) -> np.ndarray:
         opening = self._opening
@@ -186,14 +198,16 @@ class Engine:
     def _has_stopped(self, state: State, stop: Sequence[str]) -> np.ndarray:
         """`bool[R]`, whether a stop text occurred."""
         rows = zip(np.asarray(state.answers), np.asarray(state.step), strict=True)
-        return np.array([cut_at_stop(self._tokenizer.decode(self._without_end(ids[:step])), stop)[1] for ids, step in rows])
+        return np.array([cut_at_stop(self._tokenizer.decode(self.without_end(ids[:step])), stop)[1] for ids, step in rows])
 
-    def _reply(self, ids: np.ndarray, options: DecodingOptions) -> Reply:
-        tokens = self._without_end(ids)
+    def reply_of(self, ids: np.ndarray, options: DecodingOptions) -> Reply:
+        """The answer whose tokens are `ids: int[M]`, up to the first EOS."""
+        tokens = self.without_end(ids)
         text, is_cut = cut_at_stop(self._tokenizer.decode(tokens), options.stop)
         return Reply(text, tuple(tokens), is_cut or len(tokens) < options.max_new_tokens)
 
-    def _without_end(self, ids: np.ndarray) -> list[int]:
+    def without_end(self, ids: np.ndarray) -> list[int]:
+        """`ids` up to the first EOS."""
         ended = np.flatnonzero(ids == self._tokenizer.eos_id)
         return ids[: ended[0] if len(ended) else len(ids)].tolist()
 

@@ -16,7 +16,6 @@ what the run answers with by up to half a step of each weight. Nothing here need
 import argparse
 import json
 import math
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -32,7 +31,6 @@ from converters.original_model import PEFT_NAMES, original_state_dict
 from converters.shards import cast, write_shards
 from pvchat_jax.config.schema import DTYPES, MeshConfig
 from pvchat_jax.errors import UserError, exit_on_user_error
-from pvchat_jax.evaluation.threshold import THRESHOLD_FILE
 from pvchat_jax.files import new_directory
 from pvchat_jax.sharding import make_mesh
 from pvchat_jax.training.initialise import LoadedRun, load_run
@@ -69,8 +67,6 @@ def export(run: Path, form: str, destination: Path, *, dtype: str = "bfloat16", 
     with new_directory(destination) as directory:
         if form == "pack":
             count = export_pack(run, directory, mesh)
-            if (run / THRESHOLD_FILE).is_file():
-                shutil.copyfile(run / THRESHOLD_FILE, directory / THRESHOLD_FILE)
             return f"wrote {destination}: {count} tensors; use it with --config.init_from={destination} or --run={destination}."
         if form == "full":
             return (

@@ -16,6 +16,10 @@ from pvchat_jax.files import write_atomically
 
 MANIFEST_FILE = "pack.json"
 TENSORS_FILE = "personalised.safetensors"
+# What a run and a pack of it keep of the clips that were held out, each if there were any: see evaluation/threshold.py and
+# evaluation/presence_calibration.py.
+THRESHOLD_FILE = "threshold.json"
+CALIBRATION_FILE = "calibration.json"
 FORMAT = "pvchat_jax pack"
 FORMAT_VERSION = 1
 

@@ -8,6 +8,7 @@ trimmed MP4) or shuffled channels (rotated phone videos), so there PyAV decodes 
 
 import contextlib
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,6 +62,33 @@ def read_frames(path: str | Path, num_frames: int, rng: np.random.Generator | No
     """
     info = inspect_video(path)
     indices = frame_indices(info.num_frames, num_frames) if rng is None else random_frame_indices(info.num_frames, num_frames, rng)
+    return _read(path, indices, info)
+
+
+def read_frames_at(path: str | Path, indices: np.ndarray) -> np.ndarray:
+    """Decodes the frames at ascending `indices: int64[T]`: uint8[T, H, W, 3].
+
+    Raises:
+      UserError: as `read_frames`.
+    """
+    return _read(path, indices, inspect_video(path)).frames
+
+
+def frame_times(path: str | Path) -> np.ndarray:
+    """When each frame is shown, float64[frames] ascending: seconds since the container's clock started; nothing is decoded.
+
+    Raises:
+      UserError: as `read_frames`, or the file keeps no times.
+    """
+    with open_video(path) as (container, stream):
+        packets = [packet for packet in container.demux(stream) if packet.size > 0 and not packet.is_discard]
+        if any(packet.pts is None for packet in packets):
+            raise UserError(f"video {path} does not say when its frames are shown; put it into an MP4 or Matroska file first.")
+        start = Fraction(container.start_time or 0, av.time_base)
+        return np.array(sorted(float(packet.pts * stream.time_base - start) for packet in packets))
+
+
+def _read(path: str | Path, indices: np.ndarray, info: VideoInfo) -> VideoFrames:
     if info.decord_is_exact and len(indices) < _SHARE_TO_SEEK * info.num_frames:
         frames = _read_with_decord(path, indices, info.num_frames)
         if frames is not None:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pvchat_jax.config.pack_manifest import THRESHOLD_FILE
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.scores import Answer
 from pvchat_jax.files import write_atomically
-
-THRESHOLD_FILE = "threshold.json"
 
 
 def choose_threshold(answers: Sequence[Answer]) -> float:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -95,6 +95,17 @@ class Engine:
         """An engine with the same compiled programs and other parameters."""
         other = object.__new__(Engine)
         vars(other).update(vars(self), _params=self._model.unstack(params))
+        return other
+
+    def with_learned(self, learned: Mapping[str, Any], tokenizer: SubjectTokenizer) -> "Engine":
+        """An engine with the same compiled programs, and the very same arrays but for what a person's pack has instead.
+
+        Args:
+          learned: the tensors of the pack in the tree of the parameters, as `__init__` takes them.
+          tokenizer: of the person.
+        """
+        other = object.__new__(Engine)
+        vars(other).update(vars(self), _params=_put_over(self._params, self._model.unstack(learned)), _tokenizer=tokenizer)
         return other
 
     def encode(self, video: jax.typing.ArrayLike) -> jax.Array:
@@ -226,6 +237,13 @@ def _look(model: Any, params: Any, features: jax.Array) -> tuple[jax.Array, dict
         module: jnp.mean(routed.gates.reshape(batch, -1, routed.gates.shape[-1]) > 0, axis=1) for module, routed in output.routing.items()
     }
     return visual, shares
+
+
+def _put_over(under: Any, over: Any) -> Any:
+    """The tree `under` with the leaves of `over` beside its own, or instead of them."""
+    if not isinstance(over, Mapping):
+        return over
+    return {**under, **{name: _put_over(under.get(name, {}), child) for name, child in over.items()}}
 
 
 def _opening(row: TextRow) -> TextRow:

@@ -238,8 +238,8 @@ class Mistral(nn.Module):
 
     @nn.nowrap
     def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters for `extend`: those of the blocks, which `__call__` scans, lie apart."""
-        blocks = {str(index): _of_layer(params["layers"], index) for index in range(self.config.num_layers)}
+        """Parameters for `extend`, or a part of them: those of the blocks, which `__call__` scans, lie apart."""
+        blocks = {str(index): _of_layer(params.get("layers", {}), index) for index in range(self.config.num_layers)}
         return {**{name: value for name, value in params.items() if name != "layers"}, "blocks": blocks}
 
     @nn.compact

@@ -120,8 +120,8 @@ class PVChat(nn.Module):
 
     @nn.nowrap
     def unstack(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as `extend` takes them, and all other methods but `__call__` and `row_logits`."""
-        return {**params, "language_model": self.language_model.unstack(params["language_model"])}
+        """The parameters, or a part of them, as `extend` takes them, and all other methods but `__call__` and `row_logits`."""
+        return {**params, "language_model": self.language_model.unstack(params.get("language_model", {}))}
 
     def __call__(
         self,

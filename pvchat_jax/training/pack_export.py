@@ -1,6 +1,7 @@
 """The personalised part of a run as a pack."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,15 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import save_file
 
-from pvchat_jax.config.pack_manifest import TENSORS_FILE, PackManifest, is_pack, read_manifest, write_manifest
+from pvchat_jax.config.pack_manifest import (
+    CALIBRATION_FILE,
+    TENSORS_FILE,
+    THRESHOLD_FILE,
+    PackManifest,
+    is_pack,
+    read_manifest,
+    write_manifest,
+)
 from pvchat_jax.config.run_directory import CHECKPOINTS, read_config
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import build_pvchat
@@ -22,7 +31,7 @@ from pvchat_jax.training.weights import read_weights, weights_directory, weights
 
 def export_pack(run_dir: Path, directory: Path, mesh: jax.sharding.Mesh) -> int:
     """Writes the newest checkpoint of a run as a pack into the existing `directory`: all that the run and those before it
-    trained, and what the base weights lack. The numbers are float32, as they were trained.
+    trained, and what the base weights lack. The numbers are float32, as they were trained. How the run was calibrated goes with it.
 
     Args:
       mesh: where the numbers are brought together.
@@ -48,6 +57,9 @@ def export_pack(run_dir: Path, directory: Path, mesh: jax.sharding.Mesh) -> int:
     params, _ = starting_params(config, model, like, unflatten_dict(needed, sep="/"), chain)
     tensors = {name: np.ascontiguousarray(value) for name, value in flatten_dict(params, sep="/").items()}
     save_file(tensors, directory / TENSORS_FILE)
+    for name in (THRESHOLD_FILE, CALIBRATION_FILE):
+        if (run_dir / name).is_file():
+            shutil.copyfile(run_dir / name, directory / name)
     manifest = PackManifest(
         base_fingerprint=weights_fingerprint(weights_directory(weights)),
         subject=config.data.subject,

@@ -1,0 +1,96 @@
+"""What a question asks, put to one person at a time, and the sentences for what is decided without describing anybody."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pvchat_jax.registry.names import bare
+from pvchat_jax.synthesis.joint_phrases import JOINT_QUESTIONS, joint_answers
+from pvchat_jax.synthesis.phrases import PHRASES
+
+# A question made of these words and a name alone asks whether the person is there; any other word asks for something else.
+_PRESENCE_WORDS = frozenset(
+    "a all an and any anybody anyone anywhere appear appearing appears are at be been being by can camera catch catches caught check clip "
+    "clips contain contains could contained detect did discover do does ever feature features featured film filmed filming find for "
+    "footage found frame frames front get glimpse has have here i identify if image images in include includes included is it know let "
+    "locate looking make me moment moments notice noticed of on or our part person picture pictures picked please point present record "
+    "recorded recording recordings recognise recognised recognize say scene scenes screen see seen sequence shot show showing shown shows "
+    "sighted sight sign someone somebody somewhere spot spotted tell that the them there these this those time to trace true up us video "
+    "videos view visible was we were whether will with within would yes you your no not".split()
+)
+_OPENS_WITH_WHO = re.compile(r"^\W*who is it, is it\b", re.IGNORECASE)
+_NAME = "\ue000"  # a private-use character stands for the person, so that no name is mistaken for a word
+_SUBJECT_PRONOUN = re.compile(r"\b(he|she|they|him|them)\b", re.IGNORECASE)
+_AGREEMENT = {"are": "is", "were": "was", "do": "does", "have": "has"}
+_YES, _NO = "Yes, {name} is in this video.", "No, {name} is not in this video."
+
+
+def about(question: str, name: str, names: Sequence[str]) -> str:
+    """`question` about `name` alone, which stands in it as training wrote it.
+
+    A list of the `names` becomes the one, a pronoun the name where no name occurs, and names are recognised however they are
+    spelt. The others stay as words without brackets.
+    """
+    text = question.strip()
+    one_of = "|".join(rf"<{re.escape(bare(other))}>|(?<![\w<]){re.escape(bare(other))}(?![\w>])" for other in _longest_first(names))
+    text = re.sub(rf"(?:both )?(?:{one_of})(?:(?:,? (?:and|or|nor) |, )(?:{one_of}))+", _NAME, text, flags=re.IGNORECASE)
+    own = rf"<{re.escape(bare(name))}>|(?<![\w<]){re.escape(bare(name))}(?![\w>])"
+    text = re.sub(own, _NAME, text, flags=re.IGNORECASE)
+    if _NAME not in text:
+        text = _SUBJECT_PRONOUN.sub(_NAME, text)
+    text = re.sub(rf"\b({'|'.join(_AGREEMENT)})(?= {_NAME})", _agree, text, flags=re.IGNORECASE)
+    text = re.sub(
+        rf"{_NAME} ({'|'.join(_AGREEMENT)})\b", lambda found: f"{_NAME} {_AGREEMENT[found[1].lower()]}", text, flags=re.IGNORECASE
+    )
+    for other in names:
+        text = text.replace(other, bare(other))
+    return text.replace(_NAME, name)
+
+
+def asks_presence(question: str, name: str) -> bool:
+    """Whether a question that `about` made asks if the person is there, and nothing else."""
+    text = _OPENS_WITH_WHO.sub("", question)
+    words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.replace(name, f" {_NAME} ").replace("'s", "").lower())
+    return name in question and all(word in _PRESENCE_WORDS for word in words)
+
+
+def decided(question: str, name: str, verdict: str) -> str | None:
+    """The answer where nobody has to be described; None where the model has to answer: somebody is there and more is asked."""
+    if verdict == "unsure":
+        return f"I am not sure whether {name} is in this video."
+    if asks_presence(question, name):
+        return _existence(question, name, verdict)
+    return None if verdict == "present" else f"{name} is not in this video, so there is nothing to tell."
+
+
+def together(verdicts: Mapping[str, str]) -> str:
+    """The answer to whether several people are there, by name."""
+    known = [name for name, verdict in verdicts.items() if verdict != "unsure"]
+    unsure = [name for name, verdict in verdicts.items() if verdict == "unsure"]
+    sentences = []
+    if len(known) == 1:
+        sentences.append((_YES if verdicts[known[0]] == "present" else _NO).format(name=known[0]))
+    elif known:
+        sentences.append(joint_answers(JOINT_QUESTIONS[0], known, [name for name in known if verdicts[name] == "present"])[0])
+    sentences.extend(f"I am not sure whether {name} is in this video." for name in unsure)
+    return " ".join(sentences)
+
+
+def labelled(name: str, text: str) -> str:
+    """An answer among those about other people."""
+    return text if name in text else f"{name}: {text}"
+
+
+def _existence(question: str, name: str, verdict: str) -> str:
+    """In the form of the question where that is a known one."""
+    known = next((phrase for phrase in PHRASES.existence if phrase.question.format(name=name).lower() == question.lower()), None)
+    yes, no = (known.yes, known.no) if known else (_YES, _NO)
+    return (yes if verdict == "present" else no).format(name=name)
+
+
+def _agree(found: re.Match[str]) -> str:
+    single = _AGREEMENT[found[1].lower()]
+    return single.capitalize() if found[1][0].isupper() else single
+
+
+def _longest_first(names: Sequence[str]) -> list[str]:
+    return sorted(names, key=len, reverse=True)

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class Assistant:
     def __init__(self, registry: Registry, people: PeopleOverBase, mesh: jax.sharding.Mesh, config: TrainConfig) -> None:
         self._registry = registry
         self._people = people
-        self._mesh = mesh
+        self.mesh = mesh
         self._config = config
         self._loaded: dict[str, _Loaded] = {}
         self._looks: OrderedDict[tuple[int, str], _Look] = OrderedDict()
@@ -161,7 +161,7 @@ class Assistant:
         data = self._config.data
         clips = [preprocess_frames(frames, data.image_size, data.tile_grid) for frames in windows]
         features: list[np.ndarray] = []
-        with mesh_context(self._mesh):
+        with mesh_context(self.mesh):
             for batch in _in_batches(clips):
                 encoded = self._people.engine.encode(np.stack(_fill(batch)))
                 features.extend(np.asarray(encoded)[: len(batch)])
@@ -219,11 +219,11 @@ class Assistant:
             if turn.text is not None:
                 texts[turn.name] = turn.text
                 continue
-            with mesh_context(self._mesh):
+            with mesh_context(self.mesh):
                 said = turn.engine.answer(turn.engine.ask(turn.seen, [[turn.row]], turn.shape), options)[0][0]
             texts[turn.name] = said.text.strip()
             is_complete, num_tokens = is_complete and said.is_complete, num_tokens + len(said.tokens)
-        return _reply(turns, _joined(turns, texts), is_complete, num_tokens)
+        return _reply(turns, joined(turns, texts), is_complete, num_tokens)
 
     def stream(
         self, watched: Watched, names: Sequence[str], question: str, options: DecodingOptions, history: Sequence[tuple[str, str]] = ()
@@ -235,7 +235,7 @@ class Assistant:
         """
         turns = self.prepare(watched, names, question, history)
         if all(turn.text is not None for turn in turns):
-            text = _joined(turns, {turn.name: turn.text or "" for turn in turns})
+            text = joined(turns, {turn.name: turn.text or "" for turn in turns})
             yield text
             return _reply(turns, text, True, 0)
         whole, is_complete, num_tokens = "", True, 0
@@ -261,10 +261,10 @@ class Assistant:
         return _reply(turns, whole.strip(), is_complete, num_tokens)
 
     def _pieces(self, turn: Turn, options: DecodingOptions) -> Iterator[str]:
-        with mesh_context(self._mesh):
+        with mesh_context(self.mesh):
             pieces = turn.engine.stream(turn.engine.ask(turn.seen, [[turn.row]], turn.shape), options)
         while True:
-            with mesh_context(self._mesh):
+            with mesh_context(self.mesh):
                 piece = next(pieces, None)
             if piece is None:
                 return
@@ -310,14 +310,14 @@ class Assistant:
 
     def _see(self, watched: Sequence[Watched], loaded: _Loaded) -> Seen:
         features = np.stack([item.features for item in watched]).astype(self._config.compute_dtype)
-        with mesh_context(self._mesh):
+        with mesh_context(self.mesh):
             return loaded.engine.see(features)
 
     def _probe(self, seen: Seen, count: int, loaded: _Loaded) -> list[float]:
         """The mean log-odds of the first `count` videos of `seen`."""
         rows = [prompt_row(loaded.tokenizer, self._config, probe.format(name=loaded.person.name)) for probe in PROBES]
         batch = seen.prefix.key.shape[1]
-        with mesh_context(self._mesh):
+        with mesh_context(self.mesh):
             logits = loaded.engine.ask(seen, [rows] * batch, _shape(loaded.engine, rows)).logits
         yes, no = loaded.yes_no
         odds = np.asarray(logits[:, yes] - logits[:, no]).reshape(batch, -1)[:count, : len(PROBES)]
@@ -349,7 +349,7 @@ def _shape(engine: Engine, rows: Sequence[TextRow]) -> PromptShape:
     return PromptShape(shape.num_slots, bucket(shape.length, multiple=32, per_doubling=1))
 
 
-def _joined(turns: Sequence[Turn], texts: dict[str, str]) -> str:
+def joined(turns: Sequence[Turn], texts: Mapping[str, str]) -> str:
     """The answers about several people as one text."""
     if len(turns) == 1:
         return texts[turns[0].name]

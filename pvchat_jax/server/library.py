@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from pvchat_jax.errors import UserError
 from pvchat_jax.server.refusals import Refusal
 from pvchat_jax.server.settings import Settings
 from pvchat_jax.server.uploads import Uploads
@@ -84,7 +85,10 @@ class Library:
         state = path.stat()
         stamp = (state.st_mtime_ns, state.st_size)
         if self._checked.get(path) != stamp:
-            check_video(path, max_seconds=float("inf"), max_pixels=self._settings.video_pixels)
+            try:
+                check_video(path, max_seconds=float("inf"), max_pixels=self._settings.video_pixels)
+            except UserError as error:
+                raise Refusal(400, str(error).replace(str(path), f"'{os.path.relpath(path, self._folder)}'")) from error
             self._checked[path] = stamp
 
 

@@ -67,7 +67,9 @@ class StreamOptions(BaseModel):
 class ChatRequest(_Strict):
     """As of OpenAI, with what only this server knows at the end."""
 
-    model: Annotated[str, StringConstraints(max_length=500)] = Field("pvchat", description="`pvchat`, or `pvchat:NAME` or `pvchat:NAME,NAME`")
+    model: Annotated[str, StringConstraints(max_length=500)] = Field(
+        "pvchat", description="`pvchat`, or `pvchat:NAME` or `pvchat:NAME,NAME`"
+    )
     messages: list[Message] = Field(min_length=1, max_length=100)
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -76,8 +78,14 @@ class ChatRequest(_Strict):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
-    stop: Annotated[str, StringConstraints(min_length=1, max_length=200)] | list[Annotated[str, StringConstraints(min_length=1, max_length=200)]] | None = None
-    user: str | None = Field(None, max_length=200, description="tells the clients of one machine apart, for turns; heeded on loopback alone")
+    stop: (
+        Annotated[str, StringConstraints(min_length=1, max_length=200)]
+        | list[Annotated[str, StringConstraints(min_length=1, max_length=200)]]
+        | None
+    ) = None
+    user: str | None = Field(
+        None, max_length=200, description="tells the clients of one machine apart, for turns; heeded on loopback alone"
+    )
     metadata: dict[str, Any] | None = Field(None, description="not looked at")
     n: Literal[1] | None = None
     frequency_penalty: Literal[0] | None = None

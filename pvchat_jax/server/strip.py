@@ -36,7 +36,8 @@ async def look_along(
         times = [[start + (end - start) * (frame + 0.5) / num_frames for frame in range(num_frames)] for start, end in part]
         watched = await looks.windows(video, times, client)
         found = {
-            name: await asking.call(client, lambda assistant, name=name: require_somebody(assistant).presence(watched, name)) for name in names
+            name: await asking.call(client, lambda assistant, name=name: require_somebody(assistant).presence(watched, name))
+            for name in names
         }
         windows += [Window(*bound, {name: of[number] for name, of in found.items()}) for number, bound in enumerate(part)]
     return windows

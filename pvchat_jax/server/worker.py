@@ -117,13 +117,14 @@ class Worker:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Loads the model, and returns when that is done.
+        """Loads the model, and returns when that is done; does nothing when it was.
 
         Raises:
           UserError: it cannot be loaded.
         """
-        self._thread.start()
-        self._opened.wait()
+        if not self._opened.is_set():
+            self._thread.start()
+            self._opened.wait()
         if self._failure is not None:
             raise self._failure
 

@@ -21,6 +21,7 @@ examples:
   PVCHAT_API_KEY=... python -m pvchat_jax.serve --host=0.0.0.0 --host_name=chat.example.org
 """
 _KEY_VARIABLE = "PVCHAT_API_KEY"
+_EXTRA = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,10 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     prepare_jax()
     with exit_on_user_error():
-        missing = [
-            name for name in ("fastapi", "uvicorn", "python_multipart", "prometheus_client") if importlib.util.find_spec(name) is None
-        ]
-        if missing:
+        if missing := [name for name in _EXTRA if importlib.util.find_spec(name) is None]:
             raise UserError(f"{missing[0]} is not installed; install it with: pip install 'pvchat_jax[serve]'")
         _serve(options)
 
@@ -74,9 +72,7 @@ def _serve(options: argparse.Namespace) -> None:
     elif os.environ.get(_KEY_VARIABLE):
         keys = require_keys([os.environ[_KEY_VARIABLE]], f"the environment variable {_KEY_VARIABLE}")
     if options.host not in LOOPBACK and not keys:
-        raise UserError(
-            f"--host={options.host} lets other machines in, which needs a key: set {_KEY_VARIABLE}, or name a file with --api_key_file."
-        )
+        raise UserError(f"--host={options.host} lets other machines in, which needs a key: set {_KEY_VARIABLE} or --api_key_file.")
     for name in ("videos", "corpus"):
         folder = getattr(options, name)
         if folder is not None and not folder.is_dir():

@@ -116,9 +116,7 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if _name_of(f"//{host}") not in self._hosts:
-            raise Refusal(
-                403, "this server is not addressed by that name; use the address that it printed, or allow the name with --host_name."
-            )
+            raise Refusal(403, "this server has another name; use the address that it printed, or allow this name with --host_name.")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             raise Refusal(403, "pages of other sites may not use this server; open its own page.")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from starlette.datastructures import UploadFile
 
-from pvchat_jax.config.pack_manifest import MANIFEST_FILE, TENSORS_FILE
+from pvchat_jax.config.pack_manifest import CALIBRATION_FILE, MANIFEST_FILE, TENSORS_FILE, THRESHOLD_FILE
 from pvchat_jax.errors import UserError
 from pvchat_jax.registry.names import bare, is_same
 from pvchat_jax.registry.person import Person
-from pvchat_jax.registry.registry import CALIBRATION_FILES, Registry
+from pvchat_jax.registry.registry import Registry
 from pvchat_jax.server.refusals import Refusal
 from pvchat_jax.server.schemas import Subject
 from pvchat_jax.server.settings import Settings
@@ -19,7 +19,7 @@ from pvchat_jax.synthesis.consent import CONSENT_FILE, Consent, make_consent, re
 from pvchat_jax.synthesis.forgetting import RECEIPTS_FOLDER, forget
 from pvchat_jax.synthesis.personal_data import find_places
 
-_PACK_FILES = (MANIFEST_FILE, TENSORS_FILE, CONSENT_FILE, *CALIBRATION_FILES)
+_PACK_FILES = (MANIFEST_FILE, TENSORS_FILE, CONSENT_FILE, THRESHOLD_FILE, CALIBRATION_FILE)
 _CHUNK = 2**20
 
 

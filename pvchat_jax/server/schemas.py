@@ -8,6 +8,7 @@ _MOST_TEXT = 20_000  # letters of one message
 Text = Annotated[str, StringConstraints(max_length=_MOST_TEXT)]
 Reference = Annotated[str, StringConstraints(min_length=1)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+StopText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -67,9 +68,7 @@ class StreamOptions(BaseModel):
 class ChatRequest(_Strict):
     """As of OpenAI, with what only this server knows at the end."""
 
-    model: Annotated[str, StringConstraints(max_length=500)] = Field(
-        "pvchat", description="`pvchat`, or `pvchat:NAME` or `pvchat:NAME,NAME`"
-    )
+    model: Annotated[str, StringConstraints(max_length=500)] = Field("pvchat", description="`pvchat`, or `pvchat:NAME,NAME`")
     messages: list[Message] = Field(min_length=1, max_length=100)
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -78,14 +77,8 @@ class ChatRequest(_Strict):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
-    stop: (
-        Annotated[str, StringConstraints(min_length=1, max_length=200)]
-        | list[Annotated[str, StringConstraints(min_length=1, max_length=200)]]
-        | None
-    ) = None
-    user: str | None = Field(
-        None, max_length=200, description="tells the clients of one machine apart, for turns; heeded on loopback alone"
-    )
+    stop: StopText | list[StopText] | None = None
+    user: str | None = Field(None, max_length=200, description="tells programs of one machine apart, for turns")
     metadata: dict[str, Any] | None = Field(None, description="not looked at")
     n: Literal[1] | None = None
     frequency_penalty: Literal[0] | None = None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pvchat_jax.assistant.presence import Presence
+from pvchat_jax.assistant.videos import Watched
 from pvchat_jax.server.asking import Asking
 from pvchat_jax.server.library import Video
 from pvchat_jax.server.looking import Looks, require_somebody
@@ -35,12 +36,13 @@ async def look_along(
         part = bounds[first : first + _AT_A_TIME]
         times = [[start + (end - start) * (frame + 0.5) / num_frames for frame in range(num_frames)] for start, end in part]
         watched = await looks.windows(video, times, client)
-        found = {
-            name: await asking.call(client, lambda assistant, name=name: require_somebody(assistant).presence(watched, name))
-            for name in names
-        }
+        found = {name: await _presence(asking, watched, name, client) for name in names}
         windows += [Window(*bound, {name: of[number] for name, of in found.items()}) for number, bound in enumerate(part)]
     return windows
+
+
+async def _presence(asking: Asking, watched: list[Watched], name: str, client: str) -> list[Presence]:
+    return await asking.call(client, lambda assistant: require_somebody(assistant).presence(watched, name))
 
 
 def even_bounds(seconds: float, window: float, most: int) -> list[tuple[float, float]]:

@@ -35,7 +35,7 @@ def run(app: FastAPI) -> Iterator[str]:
     """Its address while it runs."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=5)
+        config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=5)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

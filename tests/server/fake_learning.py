@@ -1,7 +1,7 @@
 """Stands for `pvchat_jax.personalize` and `pvchat_jax.subjects` in tests of enrolments: writes the same files, learns nothing.
 
-    fake_learning.py learn --video=FILE --out=DIR [--person=K]    what the video's name says: several, poor or broken ends it early
-    fake_learning.py add RUN FROM TO                               copies a person's folder into a registry
+fake_learning.py learn --video=FILE --out=DIR [--person=K]    what the video's name says: several, poor or broken ends it early
+fake_learning.py add RUN FROM TO                               copies a person's folder into a registry
 """
 
 import json

@@ -79,7 +79,9 @@ def test_what_is_outside_is_not_there(library: Library, folder: Path, name: str)
     assert str(folder / "videos-of-others") not in refused.value.message or "{folder}" in name
 
 
-@given(st.lists(st.sampled_from(["..", ".", "sub", "dir", "videos", "videos-of-others", "secret.mp4", "link.mp4", "", "%2e%2e"]), max_size=6))
+@given(
+    st.lists(st.sampled_from(["..", ".", "sub", "dir", "videos", "videos-of-others", "secret.mp4", "link.mp4", "", "%2e%2e"]), max_size=6)
+)
 def test_no_mixture_leads_out(folder: Path, parts: list[str]) -> None:
     settings = Settings(workspace=folder / "work2", videos=folder / "videos")
     try:

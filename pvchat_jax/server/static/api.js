@@ -1,5 +1,5 @@
 // Talks to the server; whatever it refuses is an Error with its sentence.
-import { byId, show } from "./dom.js";
+import { byId, capital, show } from "./dom.js";
 
 class Refused extends Error {
   constructor(status, message) {
@@ -11,8 +11,7 @@ class Refused extends Error {
 async function refusalOf(response) {
   let message = `The server answered with ${response.status}.`;
   try {
-    const said = (await response.json()).error.message;
-    message = said.charAt(0).toUpperCase() + said.slice(1);
+    message = capital((await response.json()).error.message);
   } catch { /* no JSON: the status has to do */ }
   return new Refused(response.status, message);
 }

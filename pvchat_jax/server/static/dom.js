@@ -33,10 +33,12 @@ export const percent = (share) => `${Math.round(100 * share)} %`;
 
 export const bare = (name) => name.replace(/^</, "").replace(/>$/, "");
 
+export const capital = (sentence) => sentence.charAt(0).toUpperCase() + sentence.slice(1);
+
 // What went wrong, at the top of the page; an empty text takes it away.
 export function report(problem) {
   const line = byId("problem");
-  line.textContent = problem ? problem.message ?? String(problem) : "";
+  line.textContent = capital(problem ? problem.message ?? String(problem) : "");
   show(line, Boolean(problem));
   if (problem) line.scrollIntoView({ block: "nearest" });
 }

@@ -1,6 +1,6 @@
 // Enrolling somebody in four steps: video, name and consent, learning, result.
 import { get, send, upload } from "./api.js";
-import { byId, make, percent, report, show } from "./dom.js";
+import { byId, capital, make, percent, report, show } from "./dom.js";
 import { listPeople } from "./people.js";
 
 const wizard = byId("wizard"), INTERVAL = 1500, SIGNS = { done: "✓", running: "●", waiting: "○" };
@@ -97,7 +97,7 @@ async function poll() {
 function finish({ state, message, scores, verdict }) {
   const title = go(4);
   byId("result-title").textContent = state === "done" ? "Enrolled" : "Not enrolled";
-  byId("result").textContent = message.charAt(0).toUpperCase() + message.slice(1);
+  byId("result").textContent = capital(message);
   byId("scores").replaceChildren(...Object.entries(scores).map(([name, share]) =>
     make("div", {}, make("dt", {}, name), make("dd", {}, percent(share)))));
   byId("verdict").replaceChildren(...verdict.map((sentence) => make("li", {}, sentence)));

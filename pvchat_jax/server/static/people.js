@@ -1,6 +1,6 @@
 // Who is enrolled: the list, adding a pack, and erasing after the name was typed.
 import { get, send } from "./api.js";
-import { byId, make, report, show } from "./dom.js";
+import { byId, capital, make, report, show } from "./dom.js";
 
 let onChange = () => {};
 
@@ -22,7 +22,7 @@ export async function listPeople() {
   const { data, base, can_enrol: canEnrol, enrol_note: note } = await get("/v1/subjects");
   byId("people-list").replaceChildren(...data.map(card));
   byId("people-state").textContent = data.length ? `${data.length} over the base ${base}.` : "Nobody yet.";
-  byId("enrol-note").textContent = note && note.charAt(0).toUpperCase() + note.slice(1);
+  byId("enrol-note").textContent = capital(note);
   show(byId("enrol-note"), !canEnrol);
   show(byId("wizard"), canEnrol);
   show(byId("wizard-steps"), canEnrol);

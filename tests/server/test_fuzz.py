@@ -1,0 +1,43 @@
+"""Requests drawn from the server's own description: none of them makes it fail, and what it answers is as described."""
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+
+from tests.server.enrolled import registry_server
+from tests.server.running import Running
+from tests.server.stub import write_clip
+
+CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("fuzz")
+    write_clip(folder / "videos" / "clip.mp4")
+    with registry_server(folder, timeout=10.0) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def described(server: Running) -> schemathesis.BaseSchema:
+    return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+
+
+schema = schemathesis.pytest.from_fixture("described")
+
+
+@schema.parametrize()
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_any_request(case: schemathesis.Case, server: Running) -> None:
+    case.validate_response(case.call(timeout=30), checks=CHECKS)
+
+
+def test_the_server_is_still_there(server: Running) -> None:
+    assert httpx2.get(f"{server.url}/health").json()["status"] == "ok"
+    assert {person["name"] for person in httpx2.get(f"{server.url}/v1/subjects").json()["data"]} == {"Ada", "Wilson"}

@@ -5,7 +5,6 @@ import concurrent.futures
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import openai

@@ -1,5 +1,7 @@
 """Clients take turns, and none can fill the line."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,7 +62,7 @@ def test_nothing_is_lost_and_turns_differ_by_one(clients: list[str]) -> None:
     assert sorted(served) == sorted(f"{client}{number}" for number, client in enumerate(clients))
     for client in set(clients):  # while somebody waits, nobody else gets two turns in between
         places = [place for place, item in enumerate(served) if item[0] == client]
-        for before, after in zip(places, places[1:], strict=False):
+        for before, after in itertools.pairwise(places):
             between = [item[0] for item in served[before + 1 : after]]
             assert len(between) == len(set(between))
     assert len(queue) == 0

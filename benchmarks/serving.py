@@ -28,12 +28,12 @@ from typing import NamedTuple
 import httpx2
 import psutil
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.assistant.tiny_registry import make_registry
 from tests.server.stub import write_clip
 
+ROOT = Path(__file__).resolve().parent.parent
 _VIDEOS = 4
 _QUESTIONS = (
     "What is Wilson doing?",

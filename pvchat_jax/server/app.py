@@ -132,6 +132,7 @@ async def _expire(parts: Parts) -> None:
     while True:
         await asyncio.sleep(_SECONDS_BETWEEN_EXPIRIES)
         await run_in_threadpool(parts.uploads.expire)
+        parts.looks.forget_deleted()
         parts.metrics.uploads.set(parts.uploads.total_bytes())
 
 

@@ -143,9 +143,12 @@ class Enrolments:
                 await self._end(enrolment)
             _delete(enrolment.folder / _FILMED)
 
-    def forget(self, name: str) -> None:
-        """Drops the enrolments of somebody who was erased."""
-        self._all = {number: one for number, one in self._all.items() if one.name.casefold() != bare(name).casefold()}
+    async def forget(self, name: str) -> None:
+        """Cancels and drops the enrolments of somebody who is to be erased."""
+        for number, one in list(self._all.items()):
+            if one.name.casefold() == bare(name).casefold():
+                await self.cancel(one)
+                self._all.pop(number, None)
 
     async def _end(self, enrolment: Enrolment) -> None:
         if enrolment.task is not None:

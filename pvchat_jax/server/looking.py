@@ -60,9 +60,9 @@ class Looks:
         self._kept.move_to_end(key)
         return await asyncio.shield(task)  # others may wait for it too
 
-    def forget(self, path: Path) -> None:
-        """Drops a video that was deleted."""
-        for key in [key for key in self._kept if key[0] == path]:
+    def forget_deleted(self) -> None:
+        """Drops videos whose files are gone."""
+        for key in [key for key in self._kept if not key[0].exists()]:
             del self._kept[key]
 
     def forget_all(self) -> None:

@@ -51,9 +51,9 @@ async def erase(name: str, parts: TheParts, confirm: Annotated[str, Query(max_le
     """Erases a person for good."""
     if bare(confirm).casefold() != bare(name).casefold():
         raise Refusal(400, "confirm is not the name of the person; nothing was erased.")
+    await parts.enrolments.forget(name)
     now = datetime.datetime.now(datetime.UTC)
     receipt = await run_in_threadpool(people.erase, parts.registry, parts.settings, name, now)
-    parts.enrolments.forget(name)
     await reload(parts)
     return schemas.Erased(name=bare(name), receipt=receipt.name)
 

@@ -45,9 +45,8 @@ async def file(file_id: str, parts: TheParts, caller: TheCaller) -> schemas.File
 @router.delete("/files/{file_id}")
 async def delete(file_id: str, parts: TheParts, caller: TheCaller) -> schemas.Deleted:
     """Deletes an upload."""
-    path = parts.uploads.get(file_id, caller.owner).path
     parts.uploads.remove(file_id, caller.owner)
-    parts.looks.forget(path)
+    parts.looks.forget_deleted()
     parts.metrics.uploads.set(parts.uploads.total_bytes())
     return schemas.Deleted(id=file_id, object="file")
 

@@ -44,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--videos", metavar="DIR", type=Path, help="folder whose videos may be named by path; without it, none")
     add("--workspace", metavar="DIR", type=Path, default=Path("serving"), help="uploads and enrolments (default: %(default)s)")
     add("--corpus", metavar="DIR", type=Path, help="videos of other people, which enrolling on the page needs")
+    add("--root", metavar="DIR", type=Path, action="append", help="where people are erased too (default: data and runs, if there are)")
     add("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     add("--port", type=int, default=8000, help="0 takes a free one (default: %(default)s)")
     add("--host_name", metavar="NAME", action="append", default=[], help="another name of this machine that browsers may use")
@@ -80,6 +81,7 @@ def _serve(options: argparse.Namespace) -> None:
     settings = Settings(
         workspace=options.workspace.absolute(),
         videos=options.videos,
+        roots=tuple(options.root or (root for root in map(Path, ("data", "runs")) if root.is_dir())),
         corpus=options.corpus,
         keys=keys,
         hosts=(*LOOPBACK, options.host, *options.host_name),

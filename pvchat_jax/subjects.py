@@ -1,112 +1,144 @@
-"""Shows what there is of people who were learnt, and erases them: `python -m pvchat_jax.subjects list`, or `--help`."""
+"""Keeps the people who can be asked about: `python -m pvchat_jax.subjects list`, or `--help`."""
 
 import argparse
 import datetime
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from pvchat_jax.devices import prepare_jax
 from pvchat_jax.errors import UserError, exit_on_user_error
-from pvchat_jax.synthesis.consent import CONSENT_FILE, read_consent
+from pvchat_jax.registry.enrolling import Grounds, enrol
+from pvchat_jax.registry.handing_over import export_person
+from pvchat_jax.registry.names import bare, is_same
+from pvchat_jax.registry.registry import DEFAULT_REGISTRY, Registry
+from pvchat_jax.registry.tables import people_table, person_lines, place_details, places_table
+from pvchat_jax.synthesis.consent import read_consent
 from pvchat_jax.synthesis.forgetting import RECEIPTS_FOLDER, forget
-from pvchat_jax.synthesis.personal_data import Place, bare, contents, find_places, places_of, total
+from pvchat_jax.synthesis.personal_data import find_places, places_of
+from pvchat_jax.terminal.subject_arguments import parse
+from pvchat_jax.timeline.forgetting import erase_person
 
-_DESCRIPTION = """\
-Shows and erases everything that was derived from a person: training sets of python -m pvchat_jax.synthesize with what
-python -m pvchat_jax.personalize made in them, and training runs and packs elsewhere that name the person.
-
-  list          everybody, with the consent that was given
-  show NAME     every place of a person, and what lies there
-  forget NAME   erases all of it, and writes a receipt without personal data; the video that was filmed stays yours to delete
-"""
-_EPILOG = """\
-examples:
-  python -m pvchat_jax.subjects list
-  python -m pvchat_jax.subjects show Wilson --root=data --root=runs
-  python -m pvchat_jax.subjects forget Wilson --yes
-"""
 _ROOTS = ("data", "runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; a mistake that the user can mend exits with 2."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
-        "python -m pvchat_jax.subjects", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=formatter, allow_abbrev=False
-    )
-    parser.add_argument("action", choices=("list", "show", "forget"), help="what to do")
-    parser.add_argument("name", metavar="NAME", nargs="?", help="of the person, with or without angle brackets")
-    parser.add_argument(
-        "--root", metavar="DIR", type=Path, action="append", help="where to look, may be repeated (default: data and runs, if there are)"
-    )
-    parser.add_argument("--receipts", metavar="DIR", type=Path, help="where the receipt goes (default: receipts/ in the first root)")
-    parser.add_argument("--yes", action="store_true", help="forget without asking, for scripts")
-    options = parser.parse_args(arguments)
-    if (options.name is None) != (options.action == "list"):
-        parser.error("list takes no NAME" if options.action == "list" else f"{options.action} needs a NAME; list shows them")
+    options = parse(arguments)
     console = Console(soft_wrap=True, markup=False, highlight=False, emoji=False)
     with exit_on_user_error():
-        roots = options.root or [Path(root) for root in _ROOTS if Path(root).is_dir()]
-        if missing := next((root for root in roots if not root.is_dir()), None):
-            raise UserError(f"there is no folder {missing}; correct --root.")
-        places = find_places(roots)
-        if options.action == "list":
-            _list(places, console)
-            return
-        own = places_of(options.name, places)
-        for place in own:
-            _show(place, console)
-        if options.action == "forget":
-            _forget(own, options.receipts or roots[0] / RECEIPTS_FOLDER, options.yes, console)
+        if options.registry != DEFAULT_REGISTRY and options.action not in ("add", "import") and not options.registry.is_dir():
+            raise UserError(f"there is no folder {options.registry}; correct --registry.")
+        _ACTIONS[options.action](options, Registry(options.registry), console)
 
 
-def _list(places: Sequence[Place], console: Console) -> None:
-    table = Table("name", "what", "where", "files", "MB", "consent")
-    for place in places:
-        amount = total(place.folder)
-        table.add_row(
-            bare(place.name), place.kind, str(place.folder), str(amount.files), f"{amount.bytes / 1e6:.1f}", _consent(place, _today())
-        )
-    console.print(table if places else "There is nobody here; --root=DIR names where to look.")
+def _add(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    prepare_jax()
+    grounds = Grounds(
+        consent=read_consent(options.consent) if options.consent else None,
+        is_invented=options.invented,
+        ask=(lambda question: console.input(f"{question} ")) if sys.stdin.isatty() else None,
+    )
+    person = enrol(registry, options.source, name=options.name, grounds=grounds, today=_today())
+    console.print(f"enrolled {bare(person.name)}; ask with: python -m pvchat_jax.chat --subject='{bare(person.name)}' --video=FILE")
 
 
-def _show(place: Place, console: Console) -> None:
-    table = Table("what", "files", "MB", title=f"{bare(place.name)}: {place.kind} in {place.folder}", title_justify="left")
-    for name, amount in contents(place.folder).items():
-        table.add_row(name, str(amount.files), f"{amount.bytes / 1e6:.1f}")
-    console.print(table)
-    if place.kind == "training set":
-        console.print(f"consent: {_consent(place, _today())}\nfilmed in: {place.values.get('video')}")
+def _export(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    export_person(registry.person(options.name), options.destination, _today())
+    console.print(f"wrote {options.destination}; where the same base is: python -m pvchat_jax.subjects import {options.destination}")
 
 
-def _consent(place: Place, today: datetime.date) -> str:
-    if not (place.folder / CONSENT_FILE).is_file():
-        return "" if place.kind != "training set" else "none"
-    try:
-        consent = read_consent(place.folder / CONSENT_FILE)
-    except UserError:
-        return "damaged"
-    state = "expired" if today > consent.expires else "until"
-    return f"{', '.join(consent.scope)} by {consent.given_by}, {state} {consent.expires}"
+def _rename(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    old = bare(registry.person(options.name).name)
+    console.print(f"{old} is called {bare(registry.rename(options.name, options.new_name).name)} now")
 
 
-def _forget(places: Sequence[Place], receipts: Path, sure: bool, console: Console) -> None:
-    name, videos = places[0].name, {place.values.get("video") for place in places if place.kind == "training set"}
-    if not sure and (not sys.stdin.isatty() or console.input(f"Erase all of this? Type {bare(name)}: ").strip() != bare(name)):
-        raise UserError(f"nothing was erased; type {bare(name)} when asked, or add --yes.")
-    receipt = forget(places, receipts, datetime.datetime.now(datetime.UTC))
+def _consent(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    registry.renew_consent(options.name, read_consent(options.consent))
+    _lines(options, registry, console)
+
+
+def _calibrate(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    registry.person(options.name)
+    prepare_jax()
+    from pvchat_jax.terminal.measuring import calibrate  # seconds
+
+    calibrate(registry, options.name, options.records, options.false_accepts, console)
+    _lines(options, registry, console)
+
+
+def _interference(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    prepare_jax()
+    from pvchat_jax.terminal.measuring import compare  # seconds
+
+    compare(registry, options.records, options.out, console)
+
+
+def _list(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    people = registry.people()
+    if people:
+        console.print(people_table(people, registry.folder, _today()))
+    places = find_places(_roots(options))
+    if places:
+        console.print(places_table(places, "elsewhere" if people else None, _today()))
+    elif not people:
+        console.print("There is nobody here; --registry=DIR and --root=DIR name where to look.")
+
+
+def _show(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    if any(is_same(person.name, options.name) for person in registry.people()):
+        _lines(options, registry, console)
+        places = [place for place in find_places(_roots(options)) if is_same(place.name, options.name)]
+    else:
+        places = places_of(options.name, find_places(_roots(options)))
+    console.print(*place_details(places, _today()), sep="\n")
+
+
+def _lines(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    console.print("\n".join(person_lines(registry.person(options.name), _today())))
+
+
+def _forget(options: argparse.Namespace, registry: Registry, console: Console) -> None:
+    roots = [*_roots(options), *([registry.folder] if registry.folder.is_dir() else [])]
+    places = places_of(options.name, find_places(roots))
+    console.print(*place_details(places, _today()), sep="\n")
+    name, videos = bare(places[0].name), {place.values.get("video") for place in places if place.kind == "training set"}
+    if not options.yes and (not sys.stdin.isatty() or console.input(f"Erase all of this? Type {name}: ").strip() != name):
+        raise UserError(f"nothing was erased; type {name} when asked, or add --yes.")
+    receipts = options.receipts or roots[0] / RECEIPTS_FOLDER
+    rows = {"index rows": lambda: sum(erase_person(root, name) for root in roots)}
+    receipt = forget(places, receipts, datetime.datetime.now(datetime.UTC), rows)
     left = [str(video) for video in videos if video and Path(video).exists()]
-    console.print(f"erased {bare(name)}; receipt: {receipt}")
+    console.print(f"erased {name}; receipt: {receipt}")
     if left:
         console.print(f"The filmed video is yours and was left: {', '.join(left)}")
+
+
+def _roots(options: argparse.Namespace) -> list[Path]:
+    roots: list[Path] = options.root or [Path(root) for root in _ROOTS if Path(root).is_dir()]
+    if missing := next((root for root in roots if not root.is_dir()), None):
+        raise UserError(f"there is no folder {missing}; correct --root.")
+    return roots
 
 
 def _today() -> datetime.date:
     return datetime.date.today()
 
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace, Registry, Console], None]] = {
+    "list": _list,
+    "show": _show,
+    "add": _add,
+    "import": _add,
+    "export": _export,
+    "rename": _rename,
+    "consent": _consent,
+    "calibrate": _calibrate,
+    "interference": _interference,
+    "forget": _forget,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

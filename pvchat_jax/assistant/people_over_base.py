@@ -36,9 +36,7 @@ class PeopleOverBase:
     def __init__(self, base: Base, packs: Sequence[Path], mesh: jax.sharding.Mesh) -> None:
         self._weights = weights_directory(base.weights)
         if not self._weights.is_dir():
-            raise UserError(
-                f"the base of the registry, {self._weights}, does not exist; put it back, or correct `weights` in registry.json."
-            )
+            raise UserError(f"the registry's base {self._weights} does not exist; put it back, or correct `weights` in registry.json.")
         if (found := weights_fingerprint(self._weights)) != base.fingerprint:
             raise UserError(
                 f"{self._weights} is another base ({found[:16]}) than the registry's ({base.fingerprint[:16]}); put that one back."
@@ -76,7 +74,7 @@ class PeopleOverBase:
         return self._engine.with_learned(unflatten_dict(learned, sep="/"), tokenizer)
 
 
-def prompt_row(tokenizer: SubjectTokenizer, config: TrainConfig, question: str, history: Sequence[tuple[str, str]] = ()) -> TextRow:
+def prompt_row(tokenizer: SubjectTokenizer, config: TrainConfig, question: str) -> TextRow:
     """A question to the one person of `tokenizer`, as the runs of `config` were asked."""
     return build_prompt_row(
         tokenizer,
@@ -85,7 +83,6 @@ def prompt_row(tokenizer: SubjectTokenizer, config: TrainConfig, question: str, 
         num_clips=config.data.num_clips,
         tokens_per_clip=config.model.qformer.num_visual_tokens,
         style=config.data.prompt_style,
-        history=history,
     )
 
 

@@ -17,9 +17,10 @@ _PRESENCE_WORDS = frozenset(
     "sighted sight sign someone somebody somewhere spot spotted tell that the them there these this those time to trace true up us video "
     "videos view visible was we were whether will with within would yes you your no not".split()
 )
-_OPENS_WITH_WHO = re.compile(r"^\W*who is it, is it\b", re.IGNORECASE)
+# "Who is it, is it Ada?" and "Is it Ada who appears?", but not "Who is Ada?"
+_WHO = re.compile(r"^\W*who is it, is it\b|(?<=\S )who (?=appears|is|was|can)", re.IGNORECASE)
 _NAME = "\ue000"  # a private-use character stands for the person, so that no name is mistaken for a word
-_SUBJECT_PRONOUN = re.compile(r"\b(he|she|they|him|them)\b", re.IGNORECASE)
+_PRONOUN = r"\b(?:he|she|they|him|them)\b"
 _AGREEMENT = {"are": "is", "were": "was", "do": "does", "have": "has"}
 _YES, _NO = "Yes, {name} is in this video.", "No, {name} is not in this video."
 
@@ -31,12 +32,10 @@ def about(question: str, name: str, names: Sequence[str]) -> str:
     spelt. The others stay as words without brackets.
     """
     text = question.strip()
-    one_of = "|".join(rf"<{re.escape(bare(other))}>|(?<![\w<]){re.escape(bare(other))}(?![\w>])" for other in _longest_first(names))
-    text = re.sub(rf"(?:both )?(?:{one_of})(?:(?:,? (?:and|or|nor) |, )(?:{one_of}))+", _NAME, text, flags=re.IGNORECASE)
-    own = rf"<{re.escape(bare(name))}>|(?<![\w<]){re.escape(bare(name))}(?![\w>])"
-    text = re.sub(own, _NAME, text, flags=re.IGNORECASE)
+    text = re.sub(rf"(?:both )?(?:{_any_of(names)})(?:(?:,? (?:and|or|nor) |, )(?:{_any_of(names)}))+", _NAME, text, flags=re.IGNORECASE)
+    text = re.sub(_any_of([name]), _NAME, text, flags=re.IGNORECASE)
     if _NAME not in text:
-        text = _SUBJECT_PRONOUN.sub(_NAME, text)
+        text = re.sub(_PRONOUN, _NAME, text, flags=re.IGNORECASE)
     text = re.sub(rf"\b({'|'.join(_AGREEMENT)})(?= {_NAME})", _agree, text, flags=re.IGNORECASE)
     text = re.sub(
         rf"{_NAME} ({'|'.join(_AGREEMENT)})\b", lambda found: f"{_NAME} {_AGREEMENT[found[1].lower()]}", text, flags=re.IGNORECASE
@@ -46,9 +45,18 @@ def about(question: str, name: str, names: Sequence[str]) -> str:
     return text.replace(_NAME, name)
 
 
+def complete(question: str, earlier: Sequence[str], names: Sequence[str]) -> str:
+    """A question such as "And Ada?" with the words of the last of the `earlier` ones that it leaves out; any other as it is."""
+    people = _any_of(names)
+    if not earlier or not re.fullmatch(rf"\W*(?:and|what about|how about)(?:\W+(?:{people}|and|{_PRONOUN}))+\W*", question, re.IGNORECASE):
+        return question
+    last = complete(earlier[-1], earlier[:-1], names)
+    return re.sub(rf"(?:{people})(?:(?:,? (?:and|or|nor) |, )(?:{people}))*", "they", last, flags=re.IGNORECASE)
+
+
 def asks_presence(question: str, name: str) -> bool:
     """Whether a question that `about` made asks if the person is there, and nothing else."""
-    text = _OPENS_WITH_WHO.sub("", question)
+    text = _WHO.sub("", question)
     words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.replace(name, f" {_NAME} ").replace("'s", "").lower())
     return name in question and all(word in _PRESENCE_WORDS for word in words)
 
@@ -92,5 +100,7 @@ def _agree(found: re.Match[str]) -> str:
     return single.capitalize() if found[1][0].isupper() else single
 
 
-def _longest_first(names: Sequence[str]) -> list[str]:
-    return sorted(names, key=len, reverse=True)
+def _any_of(names: Sequence[str]) -> str:
+    """A pattern of all spellings of the names, the longest first."""
+    words = [re.escape(bare(name)) for name in sorted(names, key=len, reverse=True)]
+    return "|".join(rf"<{word}>|(?<![\w<]){word}(?![\w>])" for word in words)

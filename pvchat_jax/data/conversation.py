@@ -7,12 +7,9 @@ The text around N clips, where `...` stands for the positions that the language 
 Two styles write it. `reference` repeats the original: each piece between visual positions is tokenised by itself
 with its own BOS and cut at 512 tokens, and the labels start after the second `[/INST]` that turns up among the ids.
 `pvchat` has one BOS at the start, encodes question and answer as plain text, and knows where the answer starts.
-
-Earlier turns stand between the video and the question: `[INST][<Wilson>]first[/INST]answer</s>[INST][<Wilson>]second[/INST]`. No run has
-been trained on more than one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,14 +78,9 @@ def build_prompt_row(
     tokens_per_clip: int,
     style: str,
     prompt_name: str | None = None,
-    history: Sequence[tuple[str, str]] = (),
 ) -> TextRow:
-    """The conversation up to where the answer starts; all labels are -100. See `build_training_row`.
-
-    Args:
-      history: earlier questions with their answers, in style `pvchat` only.
-    """
-    return _build_row(tokenizer, question, None, subject, num_clips, tokens_per_clip, style, prompt_name, history)
+    """The conversation up to where the answer starts; all labels are -100. See `build_training_row`."""
+    return _build_row(tokenizer, question, None, subject, num_clips, tokens_per_clip, style, prompt_name)
 
 
 def pad_row(row: TextRow, length: int) -> TextRow:
@@ -159,22 +151,19 @@ def _build_row(
     tokens_per_clip: int,
     style: str,
     prompt_name: str | None,
-    history: Sequence[tuple[str, str]] = (),
 ) -> TextRow:
     if style not in PROMPT_STYLES:
         raise ValueError(f"style '{style}' is not one of {PROMPT_STYLES}")
     if num_clips < 1 or tokens_per_clip < 1:
         raise ValueError(f"num_clips {num_clips} and tokens_per_clip {tokens_per_clip} must be at least 1")
     if style == "reference":
-        if history:
-            raise ValueError("history belongs to style 'pvchat'; the original has one turn")
         pieces = _reference_ids(tokenizer, question, answer, prompt_name or subject, num_clips)
         row = _interleave(pieces, tokens_per_clip)
         answer_start = len(row.input_ids) if answer is None else _after_second_turn_end(tokenizer, row.input_ids, question)
     else:
         if prompt_name is not None:
             raise ValueError("prompt_name belongs to style 'reference'; style 'pvchat' writes the subject's own name")
-        pieces, answer_ids = _pvchat_ids(tokenizer, question, answer, subject, num_clips, history)
+        pieces, answer_ids = _pvchat_ids(tokenizer, question, answer, subject, num_clips)
         row = _interleave([*pieces[:-1], pieces[-1] + answer_ids], tokens_per_clip)
         answer_start = len(row.input_ids) - len(answer_ids)
     learnt = np.arange(len(row.input_ids)) >= answer_start  # visual positions come earlier
@@ -200,7 +189,7 @@ def _after_second_turn_end(tokenizer: SubjectTokenizer, input_ids: np.ndarray, q
 
 
 def _pvchat_ids(
-    tokenizer: SubjectTokenizer, question: str, answer: str | None, subject: str, num_clips: int, history: Sequence[tuple[str, str]]
+    tokenizer: SubjectTokenizer, question: str, answer: str | None, subject: str, num_clips: int
 ) -> tuple[list[list[int]], list[int]]:
     """The pieces up to where the answer starts, and the answer's ids with the end token.
 
@@ -212,11 +201,8 @@ def _pvchat_ids(
         )
     opening = [tokenizer.bos_id, *tokenizer.encode("[INST] <Video>", add_bos=False)]
     between = tokenizer.encode("</Video><Video>", add_bos=False)
-    closing = tokenizer.encode("</Video>[/INST] [INST]", add_bos=False)
-    for earlier, said in history:
-        turn = [*tokenizer.encode_plain(f"[{subject}]{earlier}"), *tokenizer.encode(_TURN_END, add_bos=False)]
-        closing += [*turn, *tokenizer.encode_plain(said), tokenizer.eos_id, *tokenizer.encode("[INST]", add_bos=False)]
-    closing += tokenizer.encode_plain(f"[{subject}]{question}") + tokenizer.encode(_TURN_END, add_bos=False)
+    asking = tokenizer.encode("</Video>[/INST] [INST]", add_bos=False) + tokenizer.encode_plain(f"[{subject}]{question}")
+    closing = asking + tokenizer.encode(_TURN_END, add_bos=False)
     answer_ids = [] if answer is None else [*tokenizer.encode_plain(answer), tokenizer.eos_id]
     return [opening, *[between] * (num_clips - 1), closing], answer_ids
 

@@ -77,15 +77,18 @@ def read_frames_at(path: str | Path, indices: np.ndarray) -> np.ndarray:
 def frame_times(path: str | Path) -> np.ndarray:
     """When each frame is shown, float64[frames] ascending: seconds since the container's clock started; nothing is decoded.
 
+    In a file that keeps no times, such as a bare H.264 stream, frames follow each other at the rate that the stream states.
+
     Raises:
-      UserError: as `read_frames`, or the file keeps no times.
+      UserError: as `read_frames`.
     """
     with open_video(path) as (container, stream):
         packets = [packet for packet in container.demux(stream) if packet.size > 0 and not packet.is_discard]
-        if any(packet.pts is None for packet in packets):
-            raise UserError(f"video {path} does not say when its frames are shown; put it into an MP4 or Matroska file first.")
+        ticks = [packet.dts if packet.pts is None else packet.pts for packet in packets]
+        if any(tick is None for tick in ticks):
+            return np.arange(len(ticks)) / float(stream.average_rate or stream.guessed_rate or 1)
         start = Fraction(container.start_time or 0, av.time_base)
-        return np.array(sorted(float(packet.pts * stream.time_base - start) for packet in packets))
+        return np.array(sorted(float(tick * stream.time_base - start) for tick in ticks))
 
 
 def _read(path: str | Path, indices: np.ndarray, info: VideoInfo) -> VideoFrames:

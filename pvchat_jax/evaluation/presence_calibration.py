@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, expit
 
 from pvchat_jax.config.pack_manifest import CALIBRATION_FILE
 from pvchat_jax.errors import UserError
@@ -59,7 +58,7 @@ class PresenceCalibration:
 
     def probability(self, log_odds: float) -> float:
         """In [0, 1], of a clip that shows the person as often as not."""
-        return float(expit(self.slope * log_odds + self.offset))
+        return float(_sigmoid(np.float64(self.slope * log_odds + self.offset)))
 
     def verdict(self, log_odds: float) -> str:
         """`present`, `absent` or `unsure`."""
@@ -92,9 +91,8 @@ def fit_calibration(clips: Sequence[Scored], false_accepts: float = FALSE_ACCEPT
     alike = np.array([clip.role == "hard_negative" for clip in clips], bool)
     alike = alike if alike.any() else ~present
     if present.all() or not present.any():
-        raise UserError(
-            f"{len(clips)} held-out clips show {'always' if present.any() else 'never'} the person; calibrating needs both kinds."
-        )
+        kind = "all" if len(clips) and present.all() else "none"
+        raise UserError(f"{kind} of the {len(clips)} held-out clips show the person, and calibrating needs both kinds; add clips.")
     slope, offset = _platt(odds, present)
     if slope <= 0:
         slope, offset, above, below = 0.0, 0.0, _BEYOND, -_BEYOND
@@ -118,12 +116,18 @@ def fit_calibration(clips: Sequence[Scored], false_accepts: float = FALSE_ACCEPT
 
 def upper_bound(wrong: int, total: int) -> float:
     """What a rate is below with 95 % confidence after `wrong` of `total` (Clopper and Pearson, one-sided)."""
+    from scipy.special import betaincinv  # takes longer than all else in here
+
     return 1.0 if wrong == total else float(betaincinv(wrong + 1, total - wrong, CONFIDENCE))
 
 
 def _exceeded_by(values: np.ndarray, share: float) -> float:
     """The lowest of `values` that at most `share` of them exceed."""
     return float(np.sort(values)[::-1][math.floor(share * len(values))])
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return (1 + np.tanh(values / 2)) / 2
 
 
 def _platt(odds: np.ndarray, present: np.ndarray) -> tuple[float, float]:
@@ -135,7 +139,7 @@ def _platt(odds: np.ndarray, present: np.ndarray) -> tuple[float, float]:
     inputs = np.stack([(odds - centre) / scale, np.ones_like(odds)], axis=1)
     solution = np.zeros(2)
     for _ in range(_NEWTON_STEPS):
-        guessed = expit(inputs @ solution)
+        guessed = _sigmoid(inputs @ solution)
         gradient = inputs.T @ (weights * (guessed - targets))
         curvature = (inputs.T * (weights * guessed * (1 - guessed))) @ inputs + 1e-6 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)

@@ -1,6 +1,7 @@
 """One subject from video to personalised model: every part is kept and skipped when the same command runs again."""
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.data.records import Record, load_records, write_records
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.generation import answer_records
+from pvchat_jax.evaluation.presence_calibration import Scored, fit_calibration, write_calibration
+from pvchat_jax.evaluation.probes import probe_questions
+from pvchat_jax.evaluation.scores import Answer
 from pvchat_jax.evaluation.selection import choose_records
 from pvchat_jax.evaluation.threshold import choose_threshold, read_threshold, write_threshold
 from pvchat_jax.personalisation.composited_clips import composite_clips
@@ -188,11 +192,23 @@ def training_stages(config: DrawnPersonConfig, records: Path) -> list[TrainConfi
 
 
 def calibrate_run(run: Path, records_file: Path, subject: str) -> float:
-    """Chooses the threshold of a run on the existence questions of `records_file`, writes it into the run and returns it."""
+    """Calibrates a run on held-out clips: chooses the threshold on their existence questions, which it returns, and fits how the
+    log-odds of the probes tell presence. Both are written into the run."""
     loaded = load_run(run, make_mesh(MeshConfig(data=1), jax.devices()[:1]))
     records = choose_records(load_records(records_file, subject), ("existence",), None)
+    probes = probe_questions(subject)
+    probed = [dataclasses.replace(record, questions=(*record.questions, *probes)) for record in records]
     first_token = 1  # is yes or no, and its log-odds are all that is needed
-    answered = answer_records(loaded.model, loaded.params, loaded.tokenizer, loaded.config, records, max_new_tokens=first_token)
-    threshold = choose_threshold(answered.answers)
+    answered = answer_records(loaded.model, loaded.params, loaded.tokenizer, loaded.config, probed, max_new_tokens=first_token)
+    by_video = [list(group) for _, group in itertools.groupby(answered.answers, key=lambda answer: answer.video)]
+    threshold = choose_threshold([answer for group in by_video for answer in group[: -len(probes)]])
     write_threshold(run, threshold, len(records))
+    scored = [_score(group[-len(probes) :]) for group in by_video]
+    if len({clip.role == "positive" for clip in scored}) == 2:
+        write_calibration(run, fit_calibration(scored))
     return threshold
+
+
+def _score(probed: Sequence[Answer]) -> Scored:
+    """A clip by the answers to its probes."""
+    return Scored(sum(answer.log_odds or 0.0 for answer in probed) / len(probed), probed[0].role)

@@ -5,13 +5,9 @@ from urllib.parse import quote
 
 from pvchat_jax.data.json_fields import suggestion
 from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.personal_data import bare
 
 _LONGEST = 60  # bytes, so that its folder's name stays below what file systems allow
-
-
-def bare(name: str) -> str:
-    """`Wilson` of `<Wilson>`."""
-    return name.removeprefix("<").removesuffix(">")
 
 
 def is_same(name: str, other: str) -> bool:

@@ -5,13 +5,14 @@ import datetime
 import json
 from pathlib import Path
 
-from pvchat_jax.config.pack_manifest import PackManifest, read_manifest
+from pvchat_jax.config.pack_manifest import CALIBRATION_FILE, MANIFEST_FILE, TENSORS_FILE, THRESHOLD_FILE, PackManifest, read_manifest
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.registry.names import bare
 from pvchat_jax.synthesis.consent import CONSENT_FILE, Consent, read_consent
 
 ENROLMENT_FILE = "enrolment.json"
+PERSON_FILES = (MANIFEST_FILE, TENSORS_FILE, CONSENT_FILE, ENROLMENT_FILE, CALIBRATION_FILE, THRESHOLD_FILE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ def read_person(folder: Path) -> Person:
         folder=folder,
         manifest=read_manifest(folder),
         consent=read_consent(consent) if consent.is_file() else None,
-        is_invented=_is_invented(folder / ENROLMENT_FILE),
+        is_invented=is_invented(folder),
     )
 
 
@@ -72,9 +73,9 @@ def write_enrolment(folder: Path, *, is_invented: bool) -> None:
     write_atomically(folder / ENROLMENT_FILE, json.dumps({"invented": is_invented}) + "\n")
 
 
-def _is_invented(path: Path) -> bool:
-    """Whether the file says so; in doubt somebody has to agree."""
+def is_invented(folder: Path) -> bool:
+    """Whether the folder says so; in doubt somebody has to agree."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["invented"] is True
+        return json.loads((folder / ENROLMENT_FILE).read_text(encoding="utf-8"))["invented"] is True
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -1,7 +1,7 @@
 """The folder of people: who is in it, over which base, and how they come in, go out and change their name.
 
     registry.json         the base that all packs are for
-    people/wilson/        a pack (pack.json, personalised.safetensors), with consent.json, enrolment.json, calibration.json
+    packs/wilson/         a pack (pack.json, personalised.safetensors), with consent.json, enrolment.json, calibration.json
 
 A person is what has a pack.json. All of a person lies in one folder, which is put into place whole and erased whole.
 """
@@ -30,8 +30,9 @@ from pvchat_jax.registry.names import bare, folder_name, is_same, resolve
 from pvchat_jax.registry.person import Person, read_person, write_enrolment
 from pvchat_jax.synthesis.consent import Consent, write_consent
 
+DEFAULT_REGISTRY = Path("people")
 REGISTRY_FILE = "registry.json"
-PEOPLE_FOLDER = "people"
+PEOPLE_FOLDER = "packs"
 _FORMAT = ("pvchat_jax registry", 1)
 # Settings that all people of a registry share, for they share the base, the features of a video and the compiled programs.
 _SHARED = ("compute_dtype", "data.num_frames", "data.image_size", "data.tile_grid", "data.prompt_style", "data.tokenizer")
@@ -75,8 +76,10 @@ class Registry:
             values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             form = values.pop("format"), values.pop("format_version")
             if form != _FORMAT:
-                raise UserError(f"{path} has format {form} and this version of pvchat_jax reads {_FORMAT}; choose another --registry.")
+                raise UserError(f"it has format {form} and this version of pvchat_jax reads {_FORMAT}; choose another --registry.")
             return Base(**values | {"config": from_dict(TrainConfig, values["config"])})
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} does not describe a registry ({type(error).__name__}: {error}); restore it.") from error
 

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pvchat_jax.assistant.assistant import Turn, joined
+from pvchat_jax.assistant.assistant import Turn
 from pvchat_jax.assistant.presence import Presence
 from pvchat_jax.assistant.videos import Watched
-from pvchat_jax.assistant.wording import labelled
+from pvchat_jax.assistant.wording import asks_presence, together
 from pvchat_jax.inference.engine import Reply
 from pvchat_jax.inference.options import DecodingOptions
 
@@ -85,7 +85,8 @@ class Answer:
 
     def add_reply(self, name: str, reply: Reply) -> None:
         """The whole answer about a person."""
-        self._texts[name] = reply.text.strip()
+        label = f"{name}: " if len(self._turns) > 1 else ""
+        self._texts[name] = label + reply.text.strip()
         self._is_complete &= reply.is_complete
         self._num_tokens += len(reply.tokens)
         self.settle()
@@ -93,7 +94,7 @@ class Answer:
     def settle(self) -> None:
         """Tells what is known by now."""
         is_done = not self.open_turns
-        text = joined(self._turns, self._texts) if is_done else ""
+        text = self._whole if is_done else ""
         if self.question.is_streamed:
             self._send_lines(text)
         if is_done:
@@ -108,9 +109,16 @@ class Answer:
             turn = self._turns[self._num_sent]
             if turn.name not in self._texts:
                 return
-            line = labelled(turn.name, self._texts[turn.name])
+            line = self._texts[turn.name]
             self.question.deliver(Piece(f"\n{line}" if self._num_sent else line))
             self._num_sent += 1
+
+    @property
+    def _whole(self) -> str:
+        """As `Assistant.reply` puts it together: whether several people are there is one sentence."""
+        if len(self._turns) > 1 and all(asks_presence(turn.question, turn.name) for turn in self._turns):
+            return together({turn.name: turn.presence.verdict for turn in self._turns})
+        return "\n".join(self._texts[turn.name] for turn in self._turns)
 
     @property
     def _presence(self) -> dict[str, Presence]:

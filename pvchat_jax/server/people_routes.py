@@ -33,7 +33,7 @@ async def subjects(parts: TheParts) -> schemas.SubjectList:
 
 @router.post("/subjects")
 async def add(
-    files: Annotated[list[UploadFile], File(description="the files of a pack's folder")],
+    files: Annotated[list[UploadFile], File(description="the files of a pack's folder, or the one file that export made")],
     parts: TheParts,
     consent_by: _Short = None,
     consent_until: _Short = None,
@@ -41,7 +41,7 @@ async def add(
     """Enrols the person of a pack that was made elsewhere."""
     today = datetime.date.today()
     consent = people.consent_of(consent_by, consent_until, today)
-    person = await run_in_threadpool(people.add_pack, parts.registry, files, consent)
+    person = await run_in_threadpool(people.add_pack, parts.registry, files, consent, today)
     await reload(parts)
     return people.describe(person, today)
 

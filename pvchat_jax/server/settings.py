@@ -13,6 +13,7 @@ class Settings:
     Attributes:
       workspace: folder of uploads, which are removed at the end, and of enrolments, which stay.
       videos: folder whose videos clients may name by path; None allows no paths.
+      roots: folders with training sets, runs and indices of people, who are erased there too.
       corpus: videos of other people for enrolments; None where there are none.
       keys: one of them has to come with every request; none on loopback.
       hosts: names under which the server may be addressed, which a page of another site cannot make a browser lie about.
@@ -31,6 +32,7 @@ class Settings:
 
     workspace: Path
     videos: Path | None = None
+    roots: tuple[Path, ...] = ()
     corpus: Path | None = None
     keys: tuple[str, ...] = ()
     hosts: tuple[str, ...] = LOOPBACK

@@ -114,12 +114,15 @@ def _search(folder: Path, depth: int) -> Iterator[Place]:
 
 
 def places_of(name: str, places: Sequence[Place]) -> list[Place]:
-    """Those of `name`, with or without angle brackets.
+    """Those of `name`, with or without angle brackets, and however it is capitalised where only one name differs in no more than that.
 
     Raises:
       UserError: there is none.
     """
     own = [place for place in places if bare(place.name) == bare(name)]
+    if not own:
+        alike = [place for place in places if bare(place.name).casefold() == bare(name).casefold()]
+        own = alike if len({bare(place.name) for place in alike}) == 1 else []
     if not own:
         names = sorted({bare(place.name) for place in places})
         near = suggestion(bare(name), names)

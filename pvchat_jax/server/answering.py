@@ -10,6 +10,7 @@ from pvchat_jax.assistant.videos import Watched
 from pvchat_jax.assistant.wording import asks_presence, together
 from pvchat_jax.inference.engine import Reply
 from pvchat_jax.inference.options import DecodingOptions
+from pvchat_jax.server.refusals import Refusal
 
 
 class Began(NamedTuple):
@@ -34,7 +35,7 @@ class Answered(NamedTuple):
     num_tokens: int
 
 
-Event = Began | Piece | Answered | Exception
+Event = Began | Piece | Answered | Refusal
 
 
 @dataclasses.dataclass(eq=False)
@@ -44,7 +45,7 @@ class Question:
     Attributes:
       names: of people, as the registry writes them. history: earlier questions with their answers.
       is_streamed: whether the client wants pieces.
-      deliver: is told what happens, from the worker's thread; an exception or `Answered` is the last.
+      deliver: is told what happens, from the worker's thread; a refusal or `Answered` is the last.
       is_cancelled: nobody waits for the answer any more.
     """
 

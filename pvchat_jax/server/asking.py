@@ -31,7 +31,7 @@ class Asking:
         """The result of `work`, which is done in the worker's thread when it is the client's turn.
 
         Raises:
-          Refusal: too much is waiting, or it took too long. Whatever `work` raises; a `UserError` as a refusal.
+          Refusal: too much is waiting, it took too long, or `work` failed.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Result] = loop.create_future()
@@ -39,7 +39,7 @@ class Asking:
         def settle(result: Any) -> None:
             if future.done():
                 return
-            if isinstance(result, Exception):
+            if isinstance(result, Refusal):
                 future.set_exception(result)
             else:
                 future.set_result(result)
@@ -72,7 +72,7 @@ class Asking:
                 except TimeoutError:
                     reason = "timeout"
                     raise self._too_late() from None
-                if isinstance(event, Exception):
+                if isinstance(event, Refusal):
                     reason = ""
                     raise event
                 if isinstance(event, Piece | Answered) and not has_text:

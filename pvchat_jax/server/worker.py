@@ -22,6 +22,7 @@ from pvchat_jax.sharding import mesh_context
 _STEPS = 8  # tokens between two looks at the queue; where somebody reads along, one
 _ADMISSION_SECONDS = 0.05  # for new questions, before those that are open go on
 _MOST_LANES = 16  # each holds keys of `slots` conversations
+_DEFECT = "the server failed; its log says more."
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Call:
 
     Attributes:
       work: is given the assistant, or None while nobody was ever enrolled.
-      deliver: is given the result or the exception, from the worker's thread.
+      deliver: is given the result or a refusal, from the worker's thread.
     """
 
     work: Callable[[Assistant | None], Any]
@@ -169,8 +170,8 @@ class Worker:
             self._opened.set()
         while not self._is_stopping:
             self._wake.clear()
+            self._free_cancelled()  # first, so that whoever waits gets the slots now
             has_begun = self._admit()
-            self._free_cancelled()
             has_advanced = [self._advance(key, running) for key, running in list(self._lanes.items())]
             self._metrics.waiting.set(self.num_waiting)
             self._metrics.open.set(self.num_open)
@@ -191,18 +192,19 @@ class Worker:
             has_begun = True
             try:
                 job.deliver(job.work(self._assistant)) if isinstance(job, Call) else self._begin(job)
+            except Refusal as refusal:
+                self._fail(job, refusal)
             except UserError as error:
                 self._fail(job, Refusal(400, str(error)))
-            except Exception as error:
-                if not isinstance(error, Refusal):
-                    _log.exception("a request failed")
-                self._fail(job, error)
+            except Exception:
+                _log.exception("a request failed")
+                self._fail(job, Refusal(500, _DEFECT))
         return has_begun
 
-    def _fail(self, job: Question | Call, error: Exception) -> None:
+    def _fail(self, job: Question | Call, refusal: Refusal) -> None:
         if isinstance(job, Question):
             job.is_cancelled = self._has_cancelled = True  # some of its people may have slots
-        job.deliver(error)
+        job.deliver(refusal)
 
     def _has_room(self, job: Question | Call) -> bool:
         if isinstance(job, Call):
@@ -263,9 +265,9 @@ class Worker:
             self._metrics.batch.observe(len(running.seats))
             with mesh_context(self._assistant.mesh):
                 said = running.lane.advance(1 if running.is_read_along else _STEPS)
-        except Exception as error:
+        except Exception:
             _log.exception("a running batch failed")
-            self._close(key, error)
+            self._close(key, Refusal(500, _DEFECT))
             return True
         for one in said:
             answer, name = running.seats[one.slot]
@@ -287,9 +289,9 @@ class Worker:
             for slot in left:
                 del running.seats[slot]
 
-    def _close(self, key: _LaneKey, error: Exception) -> None:
+    def _close(self, key: _LaneKey, refusal: Refusal) -> None:
         """Ends the answers about a person, whose slots in other lanes are given up too."""
         for answer, _ in self._lanes.pop(key).seats.values():
-            answer.question.deliver(error)
+            answer.question.deliver(refusal)
             answer.question.is_cancelled = True
         self._has_cancelled = True

@@ -14,11 +14,17 @@ from tests.server.running import Running, stub_server
 
 
 def commands(folder: Path) -> Commands:
-    """Learning somebody ends in a copy of `<Nora>`, whom `folder/elsewhere` has."""
+    """Learning somebody ends in a copy of `<Nora>`."""
     script = (sys.executable, fake_learning.__file__)
     fields = ("--video={video}", "--name={name}", "--out={out}", "--consent_by={consent_by}", "--consent_until={consent_until}")
-    copied = (str(folder / "elsewhere" / "people" / "people" / "nora"), str(folder / "people" / "people" / "nora"))
+    person = nora(folder)
+    copied = (str(person), str(folder / "people" / person.parent.name / person.name))
     return Commands(learn=(*script, "learn", *fields), add=(*script, "add", "{run}", *copied))
+
+
+def nora(folder: Path) -> Path:
+    """Of somebody in another registry."""
+    return Registry(folder / "elsewhere" / "people").person("Nora").folder
 
 
 @contextlib.contextmanager

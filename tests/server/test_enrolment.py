@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from pvchat_jax.config.pack_manifest import MANIFEST_FILE, TENSORS_FILE
-from tests.server.enrolled import registry_server
+from tests.server.enrolled import nora, registry_server
 from tests.server.running import Running
 from tests.server.stub import write_clip
 
@@ -46,7 +46,7 @@ def names(client: httpx2.Client) -> list[str]:
 
 
 def files_of(server: Running) -> dict[str, bytes]:
-    pack = server.folder / "elsewhere" / "people" / "people" / "nora"
+    pack = nora(server.folder)
     return {name: (pack / name).read_bytes() for name in (MANIFEST_FILE, TENSORS_FILE)}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
@@ -29,13 +29,17 @@ def described(server: Running) -> schemathesis.BaseSchema:
     return schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
-schema = schemathesis.pytest.from_fixture("described")
+def test_any_request(described: schemathesis.BaseSchema) -> None:
+    operations = [found.ok() for found in described.get_all_operations()]
+    assert len(operations) > 20
+    for operation in operations:
 
+        @settings(max_examples=5, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def check(case: schemathesis.Case) -> None:
+            case.validate_response(case.call(timeout=30), checks=list(CHECKS))
 
-@schema.parametrize()
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_any_request(case: schemathesis.Case, server: Running) -> None:
-    case.validate_response(case.call(timeout=30), checks=CHECKS)
+        check()
 
 
 def test_the_server_is_still_there(server: Running) -> None:

@@ -146,7 +146,7 @@ def test_enrolling_and_erasing_with_the_keyboard(page, tmp_path: Path, server: R
     dialog.get_by_role("button", name="Erase").press("Enter")
     page.get_by_text("Nora is erased; the receipt is").wait_for()
     assert page.get_by_role("button", name="Erase Nora").count() == 0
-    assert not (server.folder / "people" / "people" / "nora").exists()
+    assert not (server.folder / "people" / "packs" / "nora").exists()
 
 
 def test_everything_has_a_name(page) -> None:

@@ -60,7 +60,7 @@ def case(tmp_path: Path) -> Iterator[Case]:
 def last(told: queue.Queue) -> Any:
     while True:
         event = told.get(timeout=20)
-        if isinstance(event, Answered | Exception):
+        if isinstance(event, Answered | Refusal):
             return event
 
 
@@ -74,14 +74,14 @@ def test_what_happens_is_told_in_order(case: Case) -> None:
 def test_a_cancelled_answer_gives_its_slot_to_the_next(case: Case) -> None:
     case.lanes.seconds = 0.02
     long = [case.ask("on " * 45) for _ in range(2)]
-    waiting, _ = case.ask("never")
-    _, next_one = case.ask("next", client="b")
     for _, told in long:
         told.get(timeout=20)  # begun
+    waiting, _ = case.ask("never")
+    _, next_one = case.ask("next", client="b")
     case.worker.cancel(waiting)
     case.worker.cancel(long[0][0])
     assert last(next_one).text == "<Wilson>: next [clip] 0"
-    assert case.worker.num_open == 1
+    assert case.worker.num_open <= 1
     assert not any(isinstance(event, Answered) for event in long[0][1].queue)
 
 
@@ -93,10 +93,10 @@ def test_a_defect_ends_one_batch_and_the_thread_goes_on(case: Case) -> None:
             raise RuntimeError("out of memory")
 
     case.worker._open_lane = Broken
-    assert isinstance(last(case.ask("how ?")[1]), RuntimeError)
+    assert last(case.ask("how ?")[1]).status == 500
     case.worker._open_lane = case.lanes
     assert isinstance(last(case.ask("how ?")[1]), Answered)
-    assert isinstance(last(case.call(lambda assistant: 1 / 0)), ZeroDivisionError)
+    assert last(case.call(lambda assistant: 1 / 0)).status == 500
     assert case.call(lambda assistant: assistant.num_frames).get(timeout=20) == 4
 
 

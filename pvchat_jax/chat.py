@@ -33,29 +33,38 @@ exit status with --question:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits as its help says."""
     options = _parse(arguments)
-    with exit_on_user_error():
-        decoding = DecodingOptions(max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed)
-        registry = Registry(options.registry)
-        names = require_people(registry, options.subject)
-        if options.video is not None:
-            require_video(options.video)
-        elif options.question is not None:
-            raise UserError("a single question is about a video; name it with --video=FILE.")
-        prepare_jax()
-        from pvchat_jax.assistant.assistant import Assistant  # seconds, so after everything that may be wrong with the arguments
-        from pvchat_jax.terminal.conversation import Conversation
-        from pvchat_jax.terminal.screen import Screen
+    try:
+        with exit_on_user_error():
+            status = _run(options)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    raise SystemExit(status)
 
-        assistant = Assistant.open(registry)
-        conversation = Conversation(assistant, names, decoding)
-        if options.video is not None:
-            conversation.look_at(options.video)
-        if options.question is None:
-            Screen(conversation, registry, Console(soft_wrap=True, markup=False, highlight=False, emoji=False)).run()
-            return
-        turn = conversation.ask(options.question)
-        print(json.dumps(turn.to_json(), ensure_ascii=False) if options.json else turn.as_text())
-    raise SystemExit(turn.status)
+
+def _run(options: argparse.Namespace) -> int:
+    """The exit status after a conversation or a question."""
+    decoding = DecodingOptions(max_new_tokens=options.max_new_tokens, temperature=options.temperature, seed=options.seed)
+    registry = Registry(options.registry)
+    names = require_people(registry, options.subject)
+    if options.video is not None:
+        require_video(options.video)
+    elif options.question is not None:
+        raise UserError("a single question is about a video; name it with --video=FILE.")
+    prepare_jax()
+    from pvchat_jax.assistant.assistant import Assistant  # seconds, so after everything that may be wrong with the arguments
+    from pvchat_jax.terminal.conversation import Conversation
+    from pvchat_jax.terminal.screen import Screen
+
+    assistant = Assistant.open(registry)
+    conversation = Conversation(assistant, names, decoding)
+    if options.video is not None:
+        conversation.look_at(options.video)
+    if options.question is None:
+        Screen(conversation, registry, Console(soft_wrap=True, markup=False, highlight=False, emoji=False)).run()
+        return 0
+    turn = conversation.ask(options.question)
+    print(json.dumps(turn.to_json(), ensure_ascii=False) if options.json else turn.as_text())
+    return turn.status
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

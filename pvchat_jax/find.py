@@ -12,11 +12,11 @@ from pvchat_jax.devices import prepare_jax
 from pvchat_jax.errors import UserError, exit_on_user_error
 from pvchat_jax.registry.registry import Registry
 from pvchat_jax.timeline.index import INDEX_SUFFIX
-from pvchat_jax.timeline.intervals import IntervalOptions
+from pvchat_jax.timeline.intervals import ENTER, IntervalOptions
 from pvchat_jax.timeline.outputs import to_json, write_files
 from pvchat_jax.timeline.page import write_page
 from pvchat_jax.timeline.progress import IndexingBar
-from pvchat_jax.timeline.search import DEFAULT_INDEX, DEFAULT_OPTIONS, WINDOW_SECONDS, Found, search
+from pvchat_jax.timeline.search import DEFAULT_INDEX, WINDOW_SECONDS, Found, search
 from pvchat_jax.timeline.summary import show_found
 from pvchat_jax.timeline.viewing import person_of, viewing_of
 
@@ -92,11 +92,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="looked at at a time, best as long as the clips that people were learnt from (default: %(default)s); another is indexed anew",
     )
     parser.add_argument(
-        "--at_least",
-        metavar="P",
+        "--at_least", metavar="P", type=float, default=ENTER, help="probability that an interval has to reach (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--shortest",
+        metavar="SECONDS",
         type=float,
-        default=DEFAULT_OPTIONS.enter,
-        help="probability that an interval has to reach (default: %(default)s)",
+        help="of an interval (default: one and a half windows; less finds glimpses, and errors)",
     )
     options = parser.parse_args(arguments)
     if options.index.suffix != INDEX_SUFFIX:
@@ -112,14 +114,14 @@ def _search(options: argparse.Namespace) -> Found:
     """Raises UserError: something that the user can mend; in a single video that cannot be read too."""
     registry = Registry(options.registry)
     viewing = viewing_of(registry, options.window)
-    people = [person_of(registry, name) for name in dict.fromkeys(options.subject)]
+    people = list(dict.fromkeys(person_of(registry, name) for name in options.subject))
     if not options.place.exists():
         raise UserError(f"there is no file or folder {options.place}; correct the path, or put the videos there.")
     prepare_jax()
     from pvchat_jax.assistant.assistant import Assistant  # seconds, so after everything that may be wrong with the arguments
 
     assistant = Assistant.open(registry)
-    how = IntervalOptions(enter=options.at_least, leave=min(DEFAULT_OPTIONS.leave, options.at_least))
+    how = IntervalOptions.of_windows(options.window, enter=options.at_least, shortest=options.shortest)
     with IndexingBar(_console(sys.stderr)) as bar:
         found = search(options.place, people, assistant, viewing, options.index, how, bar)
     if found.unreadable and not options.place.is_dir():

@@ -82,6 +82,14 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
         "pvchat_jax.timeline",
         "pvchat_jax.synthesis",
     ),
+    "pvchat_jax.timeline": (
+        *EVERYWHERE,
+        "pvchat_jax.data",
+        "pvchat_jax.evaluation.html_report",
+        "pvchat_jax.evaluation.markup",
+        "pvchat_jax.registry",
+        "pvchat_jax.assistant",
+    ),
     "pvchat_jax.terminal": (
         *EVERYWHERE,
         "pvchat_jax.data",

@@ -14,6 +14,7 @@ from pvchat_jax import quickstart
 from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError
+from pvchat_jax.evaluation.presence_calibration import read_calibration
 from pvchat_jax.quickstart import Plan, run_quickstart
 
 PLAN = Plan(test_videos=8, minutes="a minute")
@@ -113,7 +114,7 @@ def test_learns_a_person_and_reports(tmp_path: Path) -> None:
     values = json.loads((tmp_path / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))
     assert (values["stage"], values["step"], len(values["answers"]), values["set_aside"]) == (2, 2, 64, [])
     assert set(values["systems"]) == {"base", "question_only"}
-    assert values["threshold"] is not None
+    assert values["threshold"] is not None and read_calibration(tmp_path / "wilson" / "stage2").num_present == 4
     assert json.loads((tmp_path / "wilson" / "looks.json").read_text(encoding="utf-8"))["identity"]
     page = (tmp_path / "evaluation" / "report.html").read_text(encoding="utf-8")
     assert "data:image/" in page and "look-alike, grade 1" in page

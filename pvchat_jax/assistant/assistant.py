@@ -23,6 +23,7 @@ from pvchat_jax.evaluation.presence_calibration import PresenceCalibration, read
 from pvchat_jax.evaluation.probes import PROBES, yes_no_ids
 from pvchat_jax.inference.buckets import bucket
 from pvchat_jax.inference.engine import Engine, PromptShape, Seen
+from pvchat_jax.inference.engine import Reply as Said
 from pvchat_jax.inference.options import DecodingOptions
 from pvchat_jax.registry.names import is_same, resolve
 from pvchat_jax.registry.person import PERSON_FILES, Person
@@ -30,6 +31,7 @@ from pvchat_jax.registry.registry import Registry
 from pvchat_jax.sharding import make_mesh, mesh_context
 
 _BATCHES = (1, 4, 16)  # videos at a time, each of which compiles once
+_LONGEST_QUESTION = 512  # tokens
 _SEEN_KEPT = 8  # prefixes of videos, by person
 
 
@@ -225,7 +227,7 @@ class Assistant:
                 continue
             with mesh_context(self.mesh):
                 said = turn.engine.answer(turn.engine.ask(turn.seen, [[turn.row]], turn.shape), options)[0][0]
-            texts[turn.name] = said.text.strip()
+            texts[turn.name] = _label(turn, turns) + said.text.strip()
             is_complete, num_tokens = is_complete and said.is_complete, num_tokens + len(said.tokens)
         return _reply(turns, _joined(turns, texts), is_complete, num_tokens)
 
@@ -242,37 +244,36 @@ class Assistant:
             text = _joined(turns, {turn.name: turn.text or "" for turn in turns})
             yield text
             return _reply(turns, text, True, 0)
-        whole, is_complete, num_tokens = "", True, 0
+        texts: list[str] = []
+        is_complete, num_tokens = True, 0
         for turn in turns:
-            pieces, said = [], ""
-            if whole:
-                pieces.append("\n")
+            if texts:
+                yield "\n"
             if turn.text is not None:
-                pieces.append(wording.labelled(turn.name, turn.text))
-            for piece in pieces:
-                whole += piece
-                yield piece
-            if turn.text is not None:
+                texts.append(turn.text)
+                yield turn.text
                 continue
-            for piece in self._pieces(turn, options):
-                if not said and not (piece := piece.lstrip()):
-                    continue
-                if not said and len(turns) > 1:
-                    piece = f"{turn.name}: {piece}"
-                said += piece
-                whole += piece
-                yield piece
-        return _reply(turns, whole.strip(), is_complete, num_tokens)
+            label = _label(turn, turns)
+            said = yield from self._pieces(turn, options, label)
+            texts.append(label + said.text.strip())
+            is_complete, num_tokens = is_complete and said.is_complete, num_tokens + len(said.tokens)
+        return _reply(turns, "\n".join(texts), is_complete, num_tokens)
 
-    def _pieces(self, turn: Turn, options: DecodingOptions) -> Iterator[str]:
+    def _pieces(self, turn: Turn, options: DecodingOptions, label: str) -> Generator[str, None, Said]:
+        """The answer in pieces after `label`, without spaces before its first word."""
         with mesh_context(self.mesh):
             pieces = turn.engine.stream(turn.engine.ask(turn.seen, [[turn.row]], turn.shape), options)
+        before: str | None = label
         while True:
-            with mesh_context(self.mesh):
-                piece = next(pieces, None)
-            if piece is None:
-                return
-            yield piece
+            try:
+                with mesh_context(self.mesh):
+                    piece = next(pieces)
+            except StopIteration as end:
+                return end.value
+            if before is not None and (piece := piece.lstrip()):
+                piece, before = before + piece, None
+            if piece:
+                yield piece
 
     def _turn(self, watched: Watched, loaded: _Loaded, names: Sequence[str], question: str) -> Turn:
         name = loaded.person.name
@@ -280,7 +281,10 @@ class Assistant:
         text = wording.about(question, name, names)
         row = prompt_row(loaded.tokenizer, self._config, text)
         said = wording.decided(text, name, presence.verdict)
-        return Turn(name, presence, text, said, loaded.engine, self._look(watched, loaded).seen, row)
+        turn = Turn(name, presence, text, said, loaded.engine, self._look(watched, loaded).seen, row)
+        if turn.shape.length > _LONGEST_QUESTION:
+            raise UserError(f"the question {text[:60]!r}... is too long: at most {_LONGEST_QUESTION} tokens are read; shorten it.")
+        return turn
 
     def _use(self, name: str) -> _Loaded:
         """A person who may be asked about today; what other processes changed on disk is taken in first."""
@@ -372,7 +376,12 @@ def _joined(turns: Sequence[Turn], texts: dict[str, str]) -> str:
         return texts[turns[0].name]
     if all(wording.asks_presence(turn.question, turn.name) for turn in turns):
         return wording.together({turn.name: turn.presence.verdict for turn in turns})
-    return "\n".join(wording.labelled(turn.name, texts[turn.name]) for turn in turns)
+    return "\n".join(texts[turn.name] for turn in turns)
+
+
+def _label(turn: Turn, turns: Sequence[Turn]) -> str:
+    """What says whom an answer of the model is about, among several; decided ones say so themselves."""
+    return f"{turn.name}: " if len(turns) > 1 else ""
 
 
 def _reply(turns: Sequence[Turn], text: str, is_complete: bool, num_tokens: int) -> Reply:

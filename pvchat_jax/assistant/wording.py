@@ -55,10 +55,10 @@ def complete(question: str, earlier: Sequence[str], names: Sequence[str]) -> str
 
 
 def asks_presence(question: str, name: str) -> bool:
-    """Whether a question that `about` made asks if the person is there, and nothing else."""
-    text = _WHO.sub("", question)
+    """Whether a question that `about` made asks if the person is there, and nothing else; "Who is here?" does too."""
+    text = _WHO.sub("", question) if name in question else re.sub(r"^\W*who\b", "", question, flags=re.IGNORECASE)
     words = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.replace(name, f" {_NAME} ").replace("'s", "").lower())
-    return name in question and all(word in _PRESENCE_WORDS for word in words)
+    return (name in question or text != question) and all(word in _PRESENCE_WORDS for word in words)
 
 
 def decided(question: str, name: str, verdict: str) -> str | None:
@@ -81,11 +81,6 @@ def together(verdicts: Mapping[str, str]) -> str:
         sentences.append(joint_answers(JOINT_QUESTIONS[0], known, [name for name in known if verdicts[name] == "present"])[0])
     sentences.extend(f"I am not sure whether {name} is in this video." for name in unsure)
     return " ".join(sentences)
-
-
-def labelled(name: str, text: str) -> str:
-    """An answer among those about other people."""
-    return text if name in text else f"{name}: {text}"
 
 
 def _existence(question: str, name: str, verdict: str) -> str:

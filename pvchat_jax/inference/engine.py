@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -152,8 +152,9 @@ class Engine:
         answers = iter(np.asarray(state.answers)[asked.active])
         return [[self.reply_of(next(answers), options) for _ in range(count)] for count in asked.counts]
 
-    def stream(self, asked: Asked, options: DecodingOptions) -> Iterator[str]:
-        """The one answer's text in pieces, as its tokens are chosen; a beam search has nothing to show before its end.
+    def stream(self, asked: Asked, options: DecodingOptions) -> Generator[str, None, Reply]:
+        """The one answer's text in pieces, as its tokens are chosen, and the reply as what the generator returns; a beam search has
+        nothing to show before its end.
 
         Raises:
           ValueError: several questions were asked.
@@ -161,8 +162,9 @@ class Engine:
         if sum(asked.counts) != 1:
             raise ValueError(f"{sum(asked.counts)} questions were asked, and one answer can be streamed")
         if options.num_beams > 1:
-            yield self.answer(asked, options)[0][0].text
-            return
+            reply = self.answer(asked, options)[0][0]
+            yield reply.text
+            return reply
         row = int(np.argmax(asked.active))
         state, controls = self._begin(asked, options)
         stream = self.text_stream(options)
@@ -174,6 +176,7 @@ class Engine:
                 yield piece
             if not is_last:
                 state = self._advance(asked, state, controls, 1)
+        return self.reply_of(chosen, options)
 
     def text_stream(self, options: DecodingOptions) -> TextStream:
         """For the text of one answer while its tokens arrive."""

@@ -6,10 +6,13 @@
 A person is what has a pack.json. All of a person lies in one folder, which is put into place whole and erased whole.
 """
 
+import contextlib
 import dataclasses
+import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,7 @@ REGISTRY_FILE = "registry.json"
 PEOPLE_FOLDER = "packs"
 _FORMAT = ("pvchat_jax registry", 1)
 # Settings that all people of a registry share, for they share the base, the features of a video and the compiled programs.
-_SHARED = ("compute_dtype", "data.num_frames", "data.image_size", "data.tile_grid", "data.prompt_style", "data.tokenizer")
+_SHARED = ("compute_dtype", "frozen_dtype", "data.num_frames", "data.image_size", "data.tile_grid", "data.prompt_style", "data.tokenizer")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,7 +125,7 @@ class Registry:
             base = _base_of(manifest, pack)
         _require_fit(manifest, base, pack)
         target = self._folder_of(manifest.subject)
-        with new_directory(target) as folder:
+        with _one_sentence(target), new_directory(target) as folder:
             shutil.copyfile(pack / TENSORS_FILE, folder / TENSORS_FILE)
             for file in (THRESHOLD_FILE, CALIBRATION_FILE):
                 if (pack / file).is_file():
@@ -146,9 +149,10 @@ class Registry:
             self._require_free(new_name, "another name")
         manifest = _renamed(person.manifest, new_name)
         target = self._folder_of(manifest.subject)
-        write_manifest(person.folder, manifest)
-        if target != person.folder:
-            os.rename(person.folder, target)  # the manifest says who it is, so a crash in between loses nothing
+        with _one_sentence(target):
+            write_manifest(person.folder, manifest)
+            if target != person.folder:
+                os.rename(person.folder, target)  # the manifest says who it is, so a crash in between loses nothing
         return read_person(target)
 
     def renew_consent(self, name: str, consent: Consent) -> None:
@@ -171,6 +175,17 @@ class Registry:
     def _write_base(self, base: Base) -> None:
         values = {"format": _FORMAT[0], "format_version": _FORMAT[1], "weights": base.weights, "fingerprint": base.fingerprint}
         write_atomically(self.folder / REGISTRY_FILE, json.dumps(values | {"config": to_dict(base.config)}, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def _one_sentence(target: Path) -> Iterator[None]:
+    """Turns what stands in the way of writing `target` into a `UserError`; a full disk is none."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(f"{target} cannot be written ({error.strerror or error}); choose another name or --registry.") from error
 
 
 def _renamed(manifest: PackManifest, name: str) -> PackManifest:

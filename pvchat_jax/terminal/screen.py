@@ -56,6 +56,8 @@ class Screen:
                 return self._lines.read(f"{self._who()}> ")
             except KeyboardInterrupt:
                 self._say("\n(/quit or Ctrl-D ends)")
+            except UnicodeDecodeError:
+                self._say("error: that line is no text in UTF-8; type it again.", "red")
 
     def _handle(self, line: str) -> bool:
         """Whether to go on after `line`."""

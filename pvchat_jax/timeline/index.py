@@ -37,7 +37,7 @@ CREATE TABLE windows (
 );
 CREATE TABLE scores (
     person TEXT NOT NULL, pack TEXT NOT NULL, video INTEGER NOT NULL REFERENCES videos (id) ON DELETE CASCADE, number INTEGER NOT NULL,
-    probability REAL NOT NULL, verdict TEXT NOT NULL, PRIMARY KEY (person, video, number)
+    probability REAL NOT NULL, PRIMARY KEY (person, video, number)
 ) WITHOUT ROWID;
 """
 _REMEDIES = {
@@ -84,13 +84,6 @@ class KnownWindow(NamedTuple):
     start: float
     end: float
     frame_times: tuple[float, ...]
-
-
-class Score(NamedTuple):
-    """What a person's pack said about a window; `verdict` is "present", "absent" or "unsure"."""
-
-    probability: float
-    verdict: str
 
 
 class Index:
@@ -240,16 +233,15 @@ class Index:
                 raise IndexUnusable(f"the index {self.path} is damaged ({error}); delete it to have the videos encoded anew.") from error
         return found
 
-    def scores(self, person: str, pack: str, video: int) -> dict[int, Score]:
-        """What the person's pack said before, by number of window."""
-        query = "SELECT number, probability, verdict FROM scores WHERE person = ? AND pack = ? AND video = ?"
-        return {number: Score(*values) for number, *values in self._rows(query, person, pack, video)}
+    def scores(self, person: str, pack: str, video: int) -> dict[int, float]:
+        """The probabilities that the person's pack gave before, by number of window."""
+        return dict(self._rows("SELECT number, probability FROM scores WHERE person = ? AND pack = ? AND video = ?", person, pack, video))
 
-    def put_scores(self, person: str, pack: str, video: int, scores: dict[int, Score]) -> None:
+    def put_scores(self, person: str, pack: str, video: int, scores: dict[int, float]) -> None:
         """Keeps what the pack said; what an earlier pack of the person said about the same windows goes."""
         with self._transaction():
-            rows = [(person, pack, video, number, *score) for number, score in scores.items()]
-            self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?)", rows)
+            rows = [(person, pack, video, *score) for score in scores.items()]
+            self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)", rows)
 
     def erase_person(self, person: str) -> int:
         """Erases what packs said about a person; returns how many rows that were."""

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.timeline.index import Index, KnownFile, KnownVideo, printable
+from pvchat_jax.timeline.index import Index, IndexUnusable, KnownFile, KnownVideo, printable
 from pvchat_jax.timeline.reading import LongVideo, promised_seconds
 from pvchat_jax.timeline.viewing import Viewing, Watcher
 from pvchat_jax.timeline.windows import Window, windows_of
@@ -171,12 +172,25 @@ class _Encoding:
             watched = self._watcher.watch_frames(frames, times, printable(item.path)) if frames else []
             state = KnownVideo(0, source.grid.origin, source.clock_start, chunk.end, chunk.notes, chunk.is_last)
             features = [of_window.features for of_window in watched]
+            if features and not self.num_encoded:
+                self._require_space(features[0], self._done + chunk.windows[0].start - source.grid.origin)
             known = self._index.add_windows(sha256, self._viewing.description, state, chunk.windows, features)
             self.num_encoded += len(chunk.windows)
             self._say(item, min(chunk.end - source.grid.origin, item.seconds))
         if known is None:
             raise ValueError("reading a video gives at least one chunk")
         return known
+
+    def _require_space(self, features: np.ndarray, done: float) -> None:
+        """As soon as it is known what a window takes, after `done` seconds; large bases fill tens of gigabytes an hour."""
+        needed = features.size * np.dtype(np.float16).itemsize * (self._total - done) / self._viewing.hop_seconds
+        free = shutil.disk_usage(self._index.path.parent).free
+        if needed > free:
+            hours, folder = (self._total - done) / 3600, self._index.path.parent
+            raise IndexUnusable(
+                f"indexing {hours:.2f} hours of video needs about {needed / 1e9:.3g} GB in {folder}, where {free / 1e9:.3g} GB are free; "
+                "free some, choose another --index, or name fewer videos."
+            )
 
 
 class _Chunk(NamedTuple):

@@ -93,8 +93,10 @@ def _strip(timeline: Timeline, cards: Sequence[str]) -> str:
         points += [f"{x(piece.start):.1f},{height:.1f}", f"{x(piece.end):.1f},{height:.1f}"]
     axis = f'<line class="axis" x1="0" x2="{_WIDTH}" y1="{_HEIGHT - 1}" y2="{_HEIGHT - 1}"/>'
     label = text(f"{timeline.name} from {clock_text(timeline.start)} to {clock_text(timeline.end)}: {_times(len(timeline.intervals))}")
-    line = f'<polyline class="curve colour-1" points="{" ".join(points)}"/>'
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" aria-label="{label}">{axis}{"".join(bars)}{line}</svg>'
+    line = f'<polyline class="curve colour-1" vector-effect="non-scaling-stroke" points="{" ".join(points)}"/>'
+    shape = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" style="height: 3rem"'  # as high on a phone
+    ends = note(f"{clock_text(timeline.start)} is at the left end, {clock_text(timeline.end)} at the right.")
+    return f'<svg {shape} role="group" aria-label="{label}">{axis}{"".join(bars)}{line}</svg>{ends}'
 
 
 def _card(timeline: Timeline, interval: Interval, anchor: str, read_frame: ReadFrame) -> str:

@@ -93,8 +93,8 @@ class LongVideo:
                 return False
             held: TimedFrame | None = None
             for frame in timed_frames(container, stream, self.notes):
-                if held is None and wanted is not None and frame.time > wanted:
-                    return False  # some containers find the next key frame instead of the last one
+                if held is None and wanted is not None and (frame.time > wanted or frame.frame.pts is None):
+                    return False  # some containers find the next key frame instead of the last one, and raw streams have no times
                 self.origin = frame.time if self.origin is None else self.origin
                 if held is not None:
                     yield from self._shown(held, frame.time, first, picture, damaged=frame.damaged)
@@ -142,7 +142,7 @@ def frame_at(path: Path, time: float) -> np.ndarray:
                 if frame.time > time + 1e-6:
                     break
                 shown = frame
-            if shown is not None:
+            if shown is not None and (not seek or shown.frame.pts is not None):
                 return UprightPicture()(shown.frame)
     raise UserError(f"video {path} shows nothing at {time:.3f} s; it may have changed, so index it again.")
 

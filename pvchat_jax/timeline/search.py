@@ -8,14 +8,14 @@ from typing import NamedTuple
 from pvchat_jax.assistant.videos import Watched
 from pvchat_jax.registry.names import bare
 from pvchat_jax.registry.registry import Registry
-from pvchat_jax.timeline.index import Index, KnownWindow, Score, person_key
+from pvchat_jax.timeline.index import Index, KnownWindow, person_key
 from pvchat_jax.timeline.indexing import IndexedVideo, Progress, Unreadable, index_videos
 from pvchat_jax.timeline.intervals import Interval, IntervalOptions, ScoredWindow, intervals_of
 from pvchat_jax.timeline.viewing import Person, Viewing, Watcher, person_of, viewing_of
 
 DEFAULT_INDEX = Path("data", "timeline.sqlite")
 WINDOW_SECONDS = 2.0  # as long as the clips that people are learnt from
-DEFAULT_OPTIONS = IntervalOptions()
+DEFAULT_OPTIONS = IntervalOptions.of_windows(WINDOW_SECONDS)
 _WINDOWS_AT_ONCE = 32
 
 
@@ -99,7 +99,7 @@ def timeline_of(item: IndexedVideo, person: Person, index: Index, watcher: Watch
         features = index.features(video.id, [window.number for window in asked])
         watched = [Watched(array, window.frame_times, str(item.path)) for array, window in zip(features, asked, strict=True)]
         said = watcher.presence(watched, person.name)
-        new = {window.number: Score(of.probability, of.verdict) for window, of in zip(asked, said, strict=True)}
+        new = {window.number: of.probability for window, of in zip(asked, said, strict=True)}
         index.put_scores(key, person.pack, video.id, new)
         scores |= new
     scored = tuple(_scored(window, scores[window.number]) for window in windows)
@@ -111,5 +111,5 @@ def _in_parts(windows: Sequence[KnownWindow]) -> Iterator[Sequence[KnownWindow]]
     return (windows[start : start + _WINDOWS_AT_ONCE] for start in range(0, len(windows), _WINDOWS_AT_ONCE))
 
 
-def _scored(window: KnownWindow, score: Score) -> ScoredWindow:
-    return ScoredWindow(window.start, window.end, score.probability, window.frame_times[len(window.frame_times) // 2])
+def _scored(window: KnownWindow, probability: float) -> ScoredWindow:
+    return ScoredWindow(window.start, window.end, probability, window.frame_times[len(window.frame_times) // 2])

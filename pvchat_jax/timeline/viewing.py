@@ -12,6 +12,7 @@ from pvchat_jax.assistant.videos import Watched
 from pvchat_jax.config.pack_manifest import CALIBRATION_FILE, TENSORS_FILE, THRESHOLD_FILE
 from pvchat_jax.errors import UserError
 from pvchat_jax.registry.registry import Registry
+from pvchat_jax.timeline.windows import hop_of
 
 
 class Watcher(Protocol):
@@ -38,6 +39,11 @@ class Viewing(NamedTuple):
     def step(self) -> float:
         """Seconds from look to look."""
         return self.seconds / self.num_frames
+
+    @property
+    def hop_seconds(self) -> float:
+        """From one window to the next."""
+        return self.step * hop_of(self.num_frames)
 
 
 class Person(NamedTuple):

@@ -15,6 +15,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 
+def hop_of(num_frames: int) -> int:
+    """Looks from one window of `num_frames` to the next."""
+    return max(1, num_frames // 2)
+
+
 class Grid(NamedTuple):
     """The times of a video's looks.
 
@@ -30,7 +35,7 @@ class Grid(NamedTuple):
     @property
     def hop(self) -> int:
         """Looks from one window to the next."""
-        return max(1, self.num_frames // 2)
+        return hop_of(self.num_frames)
 
     def time(self, number: int) -> float:
         """Time of look `number`, of which the first is 0."""

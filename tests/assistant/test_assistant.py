@@ -97,7 +97,7 @@ def test_a_stream_gives_the_reply(case: Case) -> None:
     for names in (["wilson"], ["Ada", "wilson"]):
         text, streamed = drain(case.assistant.stream(case.watched, names, "What are they doing?", OPTIONS))
         reply = case.assistant.reply(case.watched, names, "What are they doing?", OPTIONS)
-        assert text.strip() == streamed.text and streamed.presence == reply.presence
+        assert text == streamed.text and streamed == reply and reply.num_tokens > 0
         assert list(reply.presence) == [f"<{name.capitalize()}>" for name in names]
 
 
@@ -217,6 +217,8 @@ def test_what_cannot_be_opened_says_why(case: Case, tmp_path: Path) -> None:
         case.assistant.reply(case.watched, [], "Who?", OPTIONS)
     with pytest.raises(UserError, match=r"nobody called 'Wilsn' is enrolled; known are Ada, Wilson; did you mean"):
         case.assistant.presence([case.watched], "Wilsn")
+    with pytest.raises(UserError, match="at most 512 tokens are read; shorten it"):
+        case.assistant.reply(case.watched, ["ada"], "Is Ada here? " * 200, OPTIONS)
     shutil.copytree(case.registry.folder, tmp_path / "copy")
     base = tmp_path / "copy" / "registry.json"
     base.write_text(base.read_text().replace('"weights": "tiny"', '"weights": "/nowhere"', 1))

@@ -26,6 +26,22 @@ def test_all_phrasings_are_told_apart(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("question", "is_presence"),
+    [
+        ("Who is here?", True),
+        ("Who can you see in the video?", True),
+        ("Who is <Wilson>?", False),
+        ("Who is waving?", False),
+        ("Is anybody here?", False),
+        ("Is <Wilson> wearing a hat?", False),
+        ("<Wilson>", True),
+    ],
+)
+def test_what_is_free_to_ask(question: str, is_presence: bool) -> None:
+    assert asks_presence(question, "<Wilson>") == is_presence
+
+
+@pytest.mark.parametrize(
     ("question", "asked"),
     [
         ("Is Wilson here?", "Is <Wilson> here?"),

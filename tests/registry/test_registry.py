@@ -230,6 +230,12 @@ def test_a_damaged_registry_is_one_sentence(registry: Registry, packs: dict[str,
     assert [person.name for person in registry.people()] == ["<Wilson>"]
 
 
+def test_a_place_that_cannot_be_written_is_one_sentence(packs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "people").write_text("a file")
+    with pytest.raises(UserError, match="cannot be written"):
+        Registry(tmp_path / "people").enrol(packs["Ada"], is_invented=True)
+
+
 @given(st.text(min_size=1, max_size=20))
 def test_any_name_has_one_folder(name: str) -> None:
     assert is_same(name, f"<{bare(name)}>") and resolve(name, [name]) == name

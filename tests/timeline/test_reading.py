@@ -67,6 +67,15 @@ def test_going_on_in_the_middle_reads_the_same(tmp_path: Path) -> None:
     assert all(np.array_equal(look.frame, other.frame) for look, other in zip(rest, whole[11:], strict=True))
 
 
+def test_raw_streams_without_a_clock_count_frames(tmp_path: Path) -> None:
+    path = write_frames(tmp_path / "v.h264", evenly([(3, GREY), (3, GREEN)], rate=25))
+    _, whole, _ = read(path)
+    assert [colour(look.frame) == GREEN for look in whole] == [False] * 6 + [True] * 6
+    rest = [look for look in LongVideo(path, 0.5, 4, origin=0.0).looks(5) if isinstance(look, Look)]
+    assert [(look.number, look.time) for look in rest] == [(look.number, look.time) for look in whole[5:]]
+    assert colour(frame_at(path, 4.0)) == GREEN
+
+
 def test_a_picture_that_stands_is_looked_at_once_and_counts_until_the_next(tmp_path: Path) -> None:
     path = write_frames(tmp_path / "v.mkv", [(0, GREY), (0.5, GREEN), (20, GREY), (20.5, GREY), (100, BLUE), (100.5, BLUE)])
     spans = [(window.start, round(window.end, 1)) for window in windows(path)]

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -173,6 +174,12 @@ def test_damage_to_an_index_is_one_sentence(folder: Path) -> None:
         index._database.execute("UPDATE windows SET features = x'00' WHERE number = 4")
     with pytest.raises(UserError, match="damaged"):
         ask(folder, StubWatcher(), ANN)
+
+
+def test_a_disk_that_is_too_small_is_told_before_hours_of_encoding(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing.shutil, "disk_usage", lambda place: SimpleNamespace(free=700))
+    with pytest.raises(UserError, match=r"0\.01 hours of video needs about 7\.68e-07 GB"):  # 32 windows of 24 bytes
+        ask(folder, StubWatcher(), WILSON)
 
 
 def test_names_that_are_no_utf8_are_indexed(folder: Path) -> None:

@@ -31,7 +31,7 @@ grids = st.sampled_from([0.3, 2.0, 5.0])
 
 
 @given(frame_times, grids)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_each_look_sees_what_is_on_screen(times: list[float], seconds: float) -> None:
     grid = Grid(times[0], seconds / T, T)
     for window in windows_of(looks_of(grid, times, times[-1] + 0.1), grid):
@@ -45,7 +45,7 @@ def test_each_look_sees_what_is_on_screen(times: list[float], seconds: float) ->
 
 
 @given(frame_times)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_windows_leave_no_moment_out(times: list[float]) -> None:
     grid, end = Grid(times[0], 0.5, T), times[-1] + 1.0
     windows = list(windows_of(looks_of(grid, times, end), grid))
@@ -58,7 +58,7 @@ def test_windows_leave_no_moment_out(times: list[float]) -> None:
 
 
 @given(frame_times, st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_going_on_after_any_window_gives_the_rest(times: list[float], data: st.DataObject) -> None:
     grid, end = Grid(times[0], 0.5, T), times[-1] + 1.0
     looks = looks_of(grid, times, end)

@@ -21,6 +21,7 @@ from pvchat_jax.config.pack_manifest import MANIFEST_FILE, TENSORS_FILE, read_ma
 from pvchat_jax.config.run_directory import CHECKPOINTS, write_config
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.errors import UserError
+from pvchat_jax.evaluation.presence_calibration import read_calibration, uncalibrated, write_calibration
 from pvchat_jax.evaluation.threshold import read_threshold, write_threshold
 from pvchat_jax.sharding import make_mesh
 from pvchat_jax.training.checkpoint import Checkpoints
@@ -108,6 +109,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     save_file(base, folder / "base" / SAFETENSORS_FILE)
     first = run(*arguments(folder, "stage1", 1, "--config.num_steps=10"))
     write_threshold(first, 0.25, 3)
+    write_calibration(first, uncalibrated(0.5))
     resting = (f"--config.init_from={first}", "--config.optimizer.lora=0", "--config.frozen_dtype=bfloat16")
     second = save_second_stage(arguments(folder, "stage2", 2, *resting))
     packs = folder / "pack1", folder / "pack2"
@@ -121,7 +123,7 @@ def test_a_pack_on_its_base_is_the_run_bit_for_bit(trained: Trained, stage: int)
     ours, again = load(trained.runs[stage - 1]), load(trained.packs[stage - 1])
     assert_equal(again.params, ours.params)
     assert (again.step, again.tokenizer.subjects) == (ours.step, ("<Wilson>",))
-    assert read_threshold(trained.packs[0]) == 0.25
+    assert read_threshold(trained.packs[0]) == 0.25 and read_calibration(trained.packs[0]) == uncalibrated(0.5)
 
 
 def test_a_later_stage_starts_from_a_pack_as_from_its_run(trained: Trained, tmp_path: Path) -> None:

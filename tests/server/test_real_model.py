@@ -27,7 +27,7 @@ QUESTIONS = (
 
 
 class Case(NamedTuple):
-    """A server, and an assistant like that within it."""
+    """A server, and the assistant within it, which may be asked while the server rests."""
 
     client: openai.OpenAI
     worker: object
@@ -42,10 +42,11 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     for number in range(2):
         write_clip(folder / "videos" / f"{number}.mp4", greys=(40 + 100 * number, 200))
     settings = Settings(workspace=folder / "work", videos=folder / "videos", slots=4, prompt_tokens=64, answer_tokens=16)
-    app = create_app(registry, settings, NO_COMMANDS, open_assistant=lambda: Assistant.open(registry))
+    assistant = Assistant.open(registry)
+    app = create_app(registry, settings, NO_COMMANDS, open_assistant=lambda: assistant)
     with run(app) as url:
         client = openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0, timeout=120)
-        yield Case(client, app.state.parts.worker, Assistant.open(registry), folder)
+        yield Case(client, app.state.parts.worker, assistant, folder)
 
 
 def ask(client: openai.OpenAI, text: str, video: str, stream: bool = False) -> str:

@@ -72,6 +72,16 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
         "pvchat_jax.synthesis",
         "pvchat_jax.registry",
     ),
+    "pvchat_jax.server": (
+        *EVERYWHERE,
+        "pvchat_jax.data",
+        "pvchat_jax.sharding",
+        "pvchat_jax.inference",
+        "pvchat_jax.registry",
+        "pvchat_jax.assistant",
+        "pvchat_jax.timeline",
+        "pvchat_jax.synthesis",
+    ),
     "pvchat_jax.timeline": (
         *EVERYWHERE,
         "pvchat_jax.data",

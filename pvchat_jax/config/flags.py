@@ -98,8 +98,9 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return _convert(next(arm for arm in typing.get_args(hint) if arm is not type(None)), value, path)
     if origin is tuple and isinstance(value, list | tuple):
         item_hint = typing.get_args(hint)[0]
-        if item_hint is str:  # `existence,action` arrives from a command line as one text
-            value = [part for item in value for part in (item.split(",") if isinstance(item, str) else [item])]
+        if item_hint is str:  # from a command line `existence,action` arrives as one text, and `100,200` as numbers
+            texts = [str(item) if type(item) is int else item for item in value]
+            value = [part for item in texts for part in (item.split(",") if isinstance(item, str) else [item])]
         return tuple(_convert(item_hint, item, f"each item of {path}") for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -17,7 +17,7 @@ from pvchat_jax.evaluation.scores import Answer
 from pvchat_jax.inference.engine import Engine, PromptShape, Seen
 from pvchat_jax.inference.options import DecodingOptions
 
-_MAX_QUESTIONS_AT_ONCE = 8  # about each video
+_MAX_QUESTIONS_AT_ONCE = 16  # about each video
 _SPARE_TOKENS = 8
 
 
@@ -68,8 +68,9 @@ class Examiner:
             self._prompts = {question: rename(row, tokenizer.name_token_id, renamed) for question, row in self._prompts.items()}
         self._num_videos = num_videos
         self.engine = make_engine(self._prompts[questions[0]])
+        most = max(len(record.questions) for record in records)
         self._shape = PromptShape(
-            num_slots=min(max(len(record.questions) for record in records), _MAX_QUESTIONS_AT_ONCE),
+            num_slots=math.ceil(most / math.ceil(most / _MAX_QUESTIONS_AT_ONCE)),
             length=self.engine.shape_of([list(self._prompts.values())]).length,
         )
         longest = max(len(_answer_tokens(tokenizer, config, question, question.answer)) for question in questions)

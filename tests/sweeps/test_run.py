@@ -16,7 +16,7 @@ QUIET = Console(quiet=True)
 ONE = MeshConfig(data=1)
 
 
-def sweep(config, share: Share = Share()) -> list[dict]:
+def sweep(config, share: Share = sweeps.ALONE) -> list[dict]:
     return sweeps.run_sweep(config, QUIET, share)
 
 

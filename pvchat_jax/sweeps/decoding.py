@@ -26,15 +26,15 @@ def read_decoding(text: str) -> dict[str, Any]:
         if name not in _KINDS:
             near = difflib.get_close_matches(name, _KINDS, n=1, cutoff=0.0)[0]
             raise UserError(
-                f"decoding '{text}' has '{name}', did you mean {near}=...? Write '{GREEDY}', or settings such as num_beams=5 joined by '+'."
+                f"decoding {text!r} has {name!r}, did you mean {near}=...? Write '{GREEDY}', or settings such as num_beams=5 joined by '+'."
             )
         if name in values:
-            raise UserError(f"decoding '{text}' gives {name} twice; leave one out.")
+            raise UserError(f"decoding {text!r} gives {name} twice; leave one out.")
         try:
             values[name] = _KINDS[name](value)
         except ValueError:
             kind = "a whole number" if _KINDS[name] is int else "a number"
-            raise UserError(f"decoding '{text}' gives {name} the value '{value}'; give {kind}.") from None
+            raise UserError(f"decoding {text!r} gives {name} the value {value!r}; give {kind}.") from None
     DecodingOptions(**values)
     return values
 

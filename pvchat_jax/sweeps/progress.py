@@ -49,6 +49,8 @@ class SweepProgress:
 
     def advance(self, units: int) -> None:
         """So many more units are done, or will never be."""
+        if units == 0:
+            return
         self._done += units
         self._bar.update(self._task, completed=self._done)
         now = time.monotonic()

@@ -69,7 +69,7 @@ class WandbTracker:
                 project=config.project,
                 name=directory.name,
                 id=own,
-                resume="allow",
+                resume="allow" if config.wandb_mode == "online" else None,  # offline the same id does, when it is sent
                 dir=str(directory),
                 mode=config.wandb_mode,
                 config=dict(settings),

@@ -10,6 +10,7 @@ Each process of the second table has one core to itself, and half of the videos 
 """
 
 import argparse
+import dataclasses
 import os
 import statistics
 import subprocess
@@ -42,8 +43,11 @@ class Case(NamedTuple):
 def make_case(size: str, num_videos: int, questions: int) -> Case:
     """Videos of noise with questions of random words; nothing is read from a disk."""
     from pvchat_jax.data.records import Question, Record
+    from pvchat_jax.data.tokenizer import load_tokenizer
 
     config = SIZES[size]()
+    language_model = dataclasses.replace(config.model.language_model, vocab_size=load_tokenizer("tiny", [config.data.subject]).vocab_size)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, language_model=language_model))
     random, data = np.random.default_rng(0), config.data
     subject = data.subject
     records = [

@@ -17,7 +17,7 @@ from pvchat_jax.models.config import impersonal
 from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.sharding import batch_sharding
 from pvchat_jax.sweeps.items import ModelKey
-from pvchat_jax.training.initialise import LoadedRun, abstract_params, ancestors, load_run, starting_params
+from pvchat_jax.training.initialise import LoadedRun, abstract_params, ancestors, base_weights, load_run, starting_params
 from pvchat_jax.training.partition import join_params
 
 
@@ -90,8 +90,7 @@ def load_base(run: str, mesh: Mesh) -> LoadedRun:
       UserError: a part of it is missing.
     """
     trained = read_config(run)
-    earlier = ancestors(trained, None)
-    weights = next((config.weights for config in (trained, *(run.config for run in earlier)) if config.weights), "")
+    weights = base_weights(trained, ancestors(trained, None))
     config = dataclasses.replace(trained, model=impersonal(trained.model), weights=weights, init_from="")
     model = build_pvchat(config.model, dtype=jnp.dtype(config.compute_dtype))
     like: Any = join_params(*abstract_params(config, model, mesh))

@@ -111,7 +111,7 @@ class MlflowTracker:
                 for start in range(0, len(params), 100):  # as many as a request takes
                     self._client.log_batch(self._run_id, params=params[start : start + 100])
             else:
-                self._client.set_terminated(self._run_id, "RUNNING")
+                self._client.update_run(self._run_id, status="RUNNING")
         except MlflowException as error:
             raise UserError(f"MLflow at {uri} did not answer ({str(error)[:200]}); correct tracking.mlflow_uri.") from error
         _note_run(directory, "mlflow", self._run_id)

@@ -9,7 +9,9 @@ from rich.console import Console
 from pvchat_jax.config.schema import MeshConfig
 from pvchat_jax.distributed.apart import Share
 from pvchat_jax.sweeps import run as sweeps
+from pvchat_jax.sweeps import units
 from pvchat_jax.sweeps.results import read_item
+from tests.evaluation.scripted import VOCABULARY_SIZE
 from tests.sweeps.reciting import RecitingRuns, answers_of
 
 QUIET = Console(quiet=True)
@@ -51,8 +53,8 @@ def test_all_systems_answer_the_same_questions(swept: RecitingRuns) -> None:
 
 def test_videos_are_read_once_and_each_model_is_loaded_once(runs: RecitingRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    original = sweeps.encode_units.__globals__["read_video"]
-    monkeypatch.setitem(sweeps.encode_units.__globals__, "read_video", lambda path, data: read.append(path) or original(path, data))
+    original = units.read_video
+    monkeypatch.setattr(units, "read_video", lambda path, data: read.append(path) or original(path, data))
     sweep(runs.config(runs.run(), checkpoints=("all",), decoding=("greedy", "num_beams=2"), mesh=ONE))
     assert len(read) == len(set(read)) == 7
     assert sorted(runs.loaded, key=str) == [("stage2", 3), ("stage2", 7), ("stage2", None)]
@@ -125,12 +127,8 @@ def test_no_readable_video_is_a_failure(runs: RecitingRuns) -> None:
 
 
 def test_draws_depend_on_the_question_and_the_seed_alone(runs: RecitingRuns) -> None:
-    seeds = {}
-    original = sweeps.answer_units.__globals__["_seed"]
-    for member in range(7):
-        for index in range(3):
-            seeds[member, index] = original(member, index)
-    assert len(set(seeds.values())) == len(seeds)
+    while len(runs.tokenizer._words) < VOCABULARY_SIZE:  # whatever is drawn has to be a word
+        runs.tokenizer.encode(f"word{len(runs.tokenizer._words)}", add_bos=False)
     drawn = runs.config(runs.run(), systems=("personalized",), decoding=("temperature=9.0+max_new_tokens=3",), seeds=(0, 1), mesh=ONE)
     sweep(drawn)
     sweep(runs.config(runs.run(), systems=("personalized",), decoding=drawn.decoding, seeds=(0, 1), out="eight"))

@@ -34,9 +34,9 @@ def run(config: AblationConfig) -> None:
     """
     from pvchat_jax.benchmarking.ablation import run_ablations
     from pvchat_jax.benchmarking.page import write_ablation_page
-    from pvchat_jax.benchmarking.systems import PERSONALIZED
     from pvchat_jax.benchmarking.tables import ablation_markdown, print_table, variant_columns, variant_rows
     from pvchat_jax.benchmarking.variants import QUESTIONS
+    from pvchat_jax.config.evaluation_schema import PERSONALIZED
 
     console = Console()
     found = run_ablations(config, console)

@@ -34,8 +34,8 @@ def run(config: BenchmarkConfig) -> None:
     import json
 
     from pvchat_jax.benchmarking.run import run_benchmark
-    from pvchat_jax.benchmarking.systems import BASE, PERSONALIZED, QUESTION_ONLY
     from pvchat_jax.benchmarking.tables import heads, person_rows, print_table, system_rows
+    from pvchat_jax.config.evaluation_schema import BASE, PERSONALIZED, QUESTION_ONLY
 
     console = Console()
     path = run_benchmark(config, console)

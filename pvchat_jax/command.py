@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pvchat_jax.config.flags import parse_command_line
 from pvchat_jax.devices import prepare_jax
+from pvchat_jax.distributed.apart import keep_to_own_devices
 from pvchat_jax.distributed.launchers import find_launch
 from pvchat_jax.distributed.tpu_metadata import tpu_metadata
 from pvchat_jax.errors import UserError, exit_on_user_error
@@ -26,6 +27,7 @@ def run_command(
     kind: type[_Config],
     example: str,
     several_processes: bool = False,
+    apart: bool = False,
 ) -> None:
     """Reads a configuration from the command line and runs it.
 
@@ -37,6 +39,7 @@ def run_command(
       check: raises `UserError` for what is missing, at once; `run` may take seconds to begin.
       description: what `--help` prints. example: a value of `--config` for messages.
       several_processes: whether the command can be one of several processes that share its work.
+      apart: whether such processes work without ever meeting, each on its `own_share`.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     with exit_on_user_error():
@@ -45,9 +48,11 @@ def run_command(
         launch = find_launch(os.environ, tpu_metadata)
         if launch is not None and not several_processes:
             raise UserError(f"{name} runs as one process and {launch.launcher} started {launch.process_count}; start it once.")
+        if launch is not None and apart:
+            keep_to_own_devices(launch, os.environ)
         prepare_jax()
         with contextlib.ExitStack() as stack:
-            if launch is not None:
+            if launch is not None and not apart:
                 from pvchat_jax.distributed.membership import joined  # imports jax
 
                 stack.enter_context(joined(launch))

@@ -1,40 +1,59 @@
-"""Asks a trained model about videos that it has not seen and reports how well it answers.
+"""Asks trained models about videos that they have not seen and reports how well they answer.
 
+python -m pvchat_jax.evaluate --config=configs/eval.py:tiny
 python -m pvchat_jax.evaluate --run=quickstart/wilson/stage2 --records=quickstart/world/test.jsonl
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from pvchat_jax.command import nothing_needed, run_command
+from pvchat_jax.config.evaluation_schema import EvaluationConfig
 from pvchat_jax.config.run_directory import read_config
-from pvchat_jax.config.schema import MeshConfig
-from pvchat_jax.data.records import load_records
-from pvchat_jax.errors import UserError, exit_on_user_error
-from pvchat_jax.evaluation.curves import StageCurves, curve_keys, read_curves
-from pvchat_jax.evaluation.html_report import write_html
-from pvchat_jax.evaluation.report import Evaluation, print_summary, write_json
-from pvchat_jax.evaluation.scores import Scores, score_answers
-from pvchat_jax.evaluation.selection import choose_records
-from pvchat_jax.evaluation.threshold import read_threshold
+from pvchat_jax.devices import prepare_jax
+from pvchat_jax.distributed.apart import own_share
+from pvchat_jax.errors import exit_on_user_error
+from pvchat_jax.evaluation.report import print_summary
 
-JSON_FILE = "evaluation.json"
-HTML_FILE = "report.html"
+SOME_FAILED = 1  # the exit status
 
+HELP = """\
+Asks trained models about videos that they have not seen, beside systems that would expose a cheat: constant answers, the
+question without its video, the base model, another person's model, another name.
+
+  python -m pvchat_jax.evaluate --config=configs/eval.py[:PRESET] [--config.NAME=VALUE ...]
+  python -m pvchat_jax.evaluate --run=DIR --records=FILE [--out=DIR] [--limit=N]    one run and a report page; see --run --help
+
+Every run is asked with each of its checkpoints and ways to decode, and the videos of a file are encoded once for all of
+them. Written to --config.output_dir:
+  sweep.json                      the grid, and which items are done or failed
+  items/ITEM/answers.jsonl        every answer with all that scoring it takes, and item.json, what answered and how
+The same command goes on after a stop, and asks more where the grid has grown. It exits with 1 if an item failed.
+
+The settings most often changed:
+  --config.runs=DIR,DIR --config.records=FILE,FILE   runs or packs, and their questions in the same order
+  --config.checkpoints=100,newest                    steps, or all
+  --config.decoding=greedy,num_beams=5,temperature=0.7+top_p=0.9 --config.seeds=0,1,2
+  --config.systems=personalized,base                 fewer systems
+  --config.tracking.trackers=wandb,mlflow            where the scores go besides TensorBoard
+
+Start the same command on several hosts, or once for each GPU, and they share the work; see pvchat_jax.train --help.
+"""
 _DESCRIPTION = """\
 Asks a trained model every question about a set of test videos and scores the answers, beside what always saying yes,
 always saying no and always giving the most common answer would score.
 
-It prints the scores and writes two files:
+It prints the scores and writes two files beside the answers:
   evaluation.json  scores, and every answer with its verdict
   report.html      one page with tables, curves, active heads, and right and wrong examples; it needs no network
 
-Videos that cannot be read are listed and left out. Runs on one device.
+Videos that cannot be read are listed and left out.
 """
 _EPILOG = """\
 examples:
@@ -44,32 +63,62 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line; a mistake that the user can mend exits with 2."""
+    """Runs the command line; a mistake that the user can mend exits with 2, an item of a sweep that failed with 1."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if any(argument.split("=")[0] in ("--run", "--records") for argument in given):
+        _report_run(given)
+        return
+    run_command(
+        "pvchat_jax.evaluate",
+        given,
+        nothing_needed,
+        run,
+        description=HELP,
+        kind=EvaluationConfig,
+        example="configs/eval.py:tiny",
+        several_processes=True,
+        apart=True,
+    )
+
+
+def run(config: EvaluationConfig) -> None:
+    """Does this process's share of a sweep.
+
+    Raises:
+      UserError: a setting is wrong.
+      SystemExit: an item failed.
+    """
+    from pvchat_jax.sweeps.run import run_sweep  # imports jax
+    from pvchat_jax.sweeps.tables import print_sweep
+
+    share = own_share()
+    console = Console(quiet=share.index != 0)
+    entries = run_sweep(config, console, share)
+    print_sweep(console, Path(config.output_dir), entries)
+    if any(entry["state"] == "failed" for entry in entries):
+        raise SystemExit(SOME_FAILED)
+
+
+def _report_run(arguments: Sequence[str]) -> None:
+    formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m pvchat_jax.evaluate",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "python -m pvchat_jax.evaluate", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=formatter, allow_abbrev=False
     )
-    parser.add_argument("--run", metavar="DIR", type=Path, required=True, help="output directory of a training run")
-    parser.add_argument(
-        "--records",
-        metavar="FILE",
-        type=Path,
-        required=True,
-        help="questions and answers: a .jsonl of records, or a .json of the original project",
-    )
-    parser.add_argument("--out", metavar="DIR", type=Path, help="where the two files go (default: evaluation/ in the run's directory)")
+    parser.add_argument("--run", metavar="DIR", type=Path, required=True, help="output directory of a training run, or a pack")
+    records_help = "questions and answers: a .jsonl of records, or a .json of the original project"
+    parser.add_argument("--records", metavar="FILE", type=Path, required=True, help=records_help)
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where everything goes (default: evaluation/ in the run's directory)")
     parser.add_argument("--limit", metavar="N", type=_positive, help="ask about N videos only, half of them with the subject if possible")
     options = parser.parse_args(arguments)
-    console = Console()
+    console, out = Console(), options.out or options.run / "evaluation"
     with exit_on_user_error():
-        evaluation = evaluate_run(
-            options.run, options.records, options.out or options.run / "evaluation", limit=options.limit, console=console
-        )
+        read_config(options.run)  # at once; the rest takes seconds to import
+        prepare_jax()
+        from pvchat_jax.sweeps.single import HTML_FILE, evaluate_run
+
+        evaluation = evaluate_run(options.run, options.records, out, limit=options.limit, console=console)
         print_summary(evaluation, console)
-    console.print(Text(f"Report: {options.out or options.run / 'evaluation'}{os.sep}{HTML_FILE}"))
+    console.print(Text(f"Report: {out}{os.sep}{HTML_FILE}"))
 
 
 def _positive(text: str) -> int:
@@ -77,70 +126,6 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
     return value
-
-
-def evaluate_run(
-    run: Path, records_file: Path, out: Path, *, limit: int | None = None, systems: Mapping[str, Scores] | None = None, console: Console
-) -> Evaluation:
-    """Evaluates the newest checkpoint of `run` on `records_file` and writes `evaluation.json` and `report.html` into `out`.
-
-    Args:
-      systems: scores of other systems on the same records, to be shown beside the run's.
-
-    Raises:
-      UserError: run or records cannot be read, or none of the videos can.
-    """
-    trained = read_config(run)
-    records = choose_records(load_records(records_file, trained.data.subject), trained.data.question_types, limit)
-    if not records:
-        raise UserError(f"{records_file} has no question of the types that {run} was trained on: {', '.join(trained.data.question_types)}.")
-    # Slow imports, after everything that may be wrong with the arguments.
-    import jax
-
-    from pvchat_jax.evaluation.generation import answer_records
-    from pvchat_jax.sharding import make_mesh
-    from pvchat_jax.training.initialise import load_run
-
-    loaded = load_run(run, make_mesh(MeshConfig(data=1), jax.devices()[:1]))
-    threshold = read_threshold(run)
-    answers, set_aside, activity = answer_records(
-        loaded.model, loaded.params, loaded.tokenizer, loaded.config, records, console, threshold=threshold or 0.0
-    )
-    if not answers:
-        raise UserError(f"none of the {len(records)} videos of {records_file} could be read; the first: {set_aside[0].reason}")
-    evaluation = Evaluation(
-        run=str(run),
-        records=str(records_file),
-        subject=trained.data.subject,
-        model=trained.model.name,
-        stage=trained.stage,
-        step=loaded.step,
-        scores=score_answers(answers),
-        answers=answers,
-        set_aside=set_aside,
-        systems=systems or {},
-        threshold=threshold,
-        activity=activity,
-    )
-    write_json(out / JSON_FILE, evaluation)
-    write_html(out / HTML_FILE, evaluation, training_curves(run))
-    return evaluation
-
-
-def training_curves(run: Path) -> list[StageCurves]:
-    """Curves of the run and of those that it started from, the earliest first."""
-    from pvchat_jax.training.metrics import METRICS_FILE
-
-    stages: list[StageCurves] = []
-    directory = str(run)
-    while directory:
-        config = read_config(directory)
-        title = f"Stage {config.stage}"
-        title = f"{title} in {directory}" if title in [stage.title for stage in stages] else title
-        curves = read_curves(Path(directory) / METRICS_FILE, curve_keys(config.model.qformer.routed_modules))
-        stages.insert(0, StageCurves(title=title, curves=curves, target_active_rate=config.objective.target_active_rate))
-        directory = config.init_from
-    return stages
 
 
 if __name__ == "__main__":

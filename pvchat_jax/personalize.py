@@ -13,7 +13,6 @@ from pvchat_jax.config.personalize_schema import PersonalizeConfig
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.devices import prepare_jax
 from pvchat_jax.errors import UserError, exit_on_user_error
-from pvchat_jax.evaluate import HTML_FILE, evaluate_run
 from pvchat_jax.evaluation.report import print_summary
 from pvchat_jax.evaluation.threshold import read_threshold
 from pvchat_jax.synthesis.arguments import Arguments, parse
@@ -73,7 +72,8 @@ def learn(arguments: Arguments, config: PersonalizeConfig, outcome: Outcome, con
       UserError: something that the user can mend.
       pvchat_jax.training.loop.Interrupted: a signal came and everything was saved.
     """
-    from pvchat_jax.training.run import train_run  # seconds to import
+    from pvchat_jax.sweeps.single import HTML_FILE, evaluate_run  # seconds to import
+    from pvchat_jax.training.run import train_run
 
     stages: list[TrainConfig] = config.training(arguments.out, arguments.name, outcome.files)
     for stage in stages:

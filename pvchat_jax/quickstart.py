@@ -16,12 +16,10 @@ from rich.console import Console
 
 from configs import drawn_person
 from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
-from pvchat_jax.config.run_directory import read_config
+from pvchat_jax.config.evaluation_schema import BASE, QUESTION_ONLY
 from pvchat_jax.devices import prepare_jax
 from pvchat_jax.errors import UserError, exit_on_user_error
-from pvchat_jax.evaluate import HTML_FILE, JSON_FILE, evaluate_run
 from pvchat_jax.evaluation.report import print_summary
-from pvchat_jax.evaluation.scores import score_answers
 from pvchat_jax.files import write_atomically
 
 SUBJECT = "<Wilson>"
@@ -124,18 +122,16 @@ def _personalise(config: DrawnPersonConfig, console: Console) -> None:
 
 
 def _evaluate(out: Path, config: DrawnPersonConfig, console: Console) -> None:
-    from pvchat_jax.benchmarking.systems import ask_others, encode_test
+    from pvchat_jax.sweeps.single import evaluate_run
 
     run, records = out / "wilson" / "stage2", out / "world" / "test.jsonl"
-    others = ask_others(run, read_config(run), encode_test(run, records), config.seed)
-    systems = {name: score_answers(answers) for name, answers in others.items()}
-    print_summary(evaluate_run(run, records, out / "evaluation", systems=systems, console=console), console)
+    print_summary(evaluate_run(run, records, out / "evaluation", systems=(BASE, QUESTION_ONLY), seed=config.seed, console=console), console)
 
 
 def _ending(out: Path, seconds: float) -> str:
     return f"""
 Finished in {seconds // 60:.0f} min {seconds % 60:.0f} s. What there is now:
-  {out}/evaluation/{HTML_FILE}: the report, to be opened in a browser; every answer is in {JSON_FILE} beside it
+  {out}/evaluation/report.html: the report, to be opened in a browser; every answer is in evaluation.json beside it
   {out}/world/: the one video (videos/reference.mp4) and the test videos with test.jsonl
   {out}/wilson/: what was read off the one video (looks.json), the drawn clips, and the training run
 To go on:

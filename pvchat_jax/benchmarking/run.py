@@ -10,23 +10,14 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from pvchat_jax.benchmarking.numbers import existence_by_person, mean_and_spread, numbers_of
-from pvchat_jax.benchmarking.systems import (
-    ALWAYS_NO,
-    ALWAYS_YES,
-    PERSONALIZED,
-    WRONG_PERSON,
-    ask_others,
-    ask_run,
-    constant_answers,
-    encode_test,
-)
 from pvchat_jax.config.benchmark_schema import BenchmarkConfig
 from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
+from pvchat_jax.config.evaluation_schema import ALWAYS_NO, ALWAYS_YES, BASE, PERSONALIZED, QUESTION_ONLY, WRONG_PERSON
 from pvchat_jax.config.flags import to_dict
-from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.personalisation.run import personalise
+from pvchat_jax.sweeps.single import ask_run
 from pvchat_jax.world.build import WorldPaths, build_world
 from pvchat_jax.world.corpus import build_corpus_around
 from pvchat_jax.world.plan import subject_of
@@ -58,7 +49,7 @@ def run_benchmark(config: BenchmarkConfig, console: Console) -> Path:
         write_scores(out, config, results)
     if config.baselines and len(config.subjects) > 1:
         for member, result in zip(members, results, strict=True):
-            wrong = _finish(_folder(out, member) / WRONG_PERSON_FILE, functools.partial(_ask_wrong_person, config, member))
+            wrong = _finish(_folder(out, member) / WRONG_PERSON_FILE, functools.partial(_ask_wrong_person, config, member, console))
             result["numbers"][WRONG_PERSON], result["by_person"][WRONG_PERSON] = wrong["numbers"], wrong["by_person"]
         write_scores(out, config, results)
     return out / SCORES_FILE
@@ -123,31 +114,33 @@ def _run_member(config: BenchmarkConfig, member: Member, console: Console) -> di
     world = draw_test(config, member.subject)
     own = member_config(config, member)
     done = personalise(own, console)
-    test = encode_test(done.run, world.test)
-    personal = ask_run(done.run, test)
-    systems = {PERSONALIZED: personal.answers}
-    if config.baselines:
-        systems |= ask_others(done.run, read_config(done.run), test, member.seed)
-        systems |= {name: constant_answers(personal.answers, name).answers for name in (ALWAYS_YES, ALWAYS_NO)}
+    systems = (PERSONALIZED, BASE, QUESTION_ONLY, ALWAYS_YES, ALWAYS_NO) if config.baselines else (PERSONALIZED,)
+    asked = ask_run(done.run, world.test, _answers(config, member), console, systems=systems, seed=member.seed)
     truth = subject_of(member.subject)
     return {
         "subject": member.subject,
         "seed": member.seed,
         "seconds": {name: round(value, 1) for name, value in done.seconds.items()},
         "misread": [*truth.identity.differences(done.looks.subject.identity)],
-        "numbers": {name: numbers_of(answers) for name, answers in systems.items()},
-        "by_person": {name: existence_by_person(answers) for name, answers in systems.items()},
-        "set_aside": [item._asdict() for item in test.set_aside],
+        "numbers": {name: numbers_of(result.answers) for name, result in asked.items()},
+        "by_person": {name: existence_by_person(result.answers) for name, result in asked.items()},
+        "set_aside": [item._asdict() for item in asked[PERSONALIZED].set_aside],
     }
 
 
-def _ask_wrong_person(config: BenchmarkConfig, member: Member) -> dict[str, Any]:
+def _ask_wrong_person(config: BenchmarkConfig, member: Member, console: Console) -> dict[str, Any]:
     """The numbers of a model that has learnt the next subject, asked about this one."""
     position = config.subjects.index(member.subject)
     other = Member(config.subjects[(position + 1) % len(config.subjects)], member.seed)
-    run = _folder(Path(config.output_dir), other) / "stage2"
-    answers = ask_run(run, encode_test(run, draw_test(config, member.subject).test)).answers
+    own, another = (_folder(Path(config.output_dir), one) / "stage2" for one in (member, other))
+    records = draw_test(config, member.subject).test
+    asked = ask_run(own, records, _answers(config, member), console, systems=(WRONG_PERSON,), others=(another,), seed=member.seed)
+    answers = asked[WRONG_PERSON].answers
     return {"numbers": numbers_of(answers), "by_person": existence_by_person(answers)}
+
+
+def _answers(config: BenchmarkConfig, member: Member) -> Path:
+    return _folder(Path(config.output_dir), member) / "answers"
 
 
 def write_scores(out: Path, config: BenchmarkConfig, results: Sequence[Mapping[str, Any]]) -> None:

@@ -232,6 +232,7 @@ def override(config: _Config, arguments: Sequence[str]) -> _Config:
                 raise UserError(f"config.{match[1]} is a group of settings and takes no value of its own; see --config=FILE --help.")
             if match[1] not in names:
                 raise UserError(f"config.{match[1]} is not a setting, did you mean config.{nearest(match[1], names)}?")
+    arguments = [_quote_texts(config, argument) for argument in arguments]
     values = flags.FlagValues()
     config_flags.DEFINE_config_dict("config", _to_config_dict(config), flag_values=values, sys_argv=["", *arguments])
     try:
@@ -245,12 +246,25 @@ def override(config: _Config, arguments: Sequence[str]) -> _Config:
     return from_dict(type(config), values["config"].value.to_dict())
 
 
+def _hint_of(config: Any, name: str) -> Any:
+    """The type of a setting by its dotted name."""
+    owner = functools.reduce(getattr, name.split(".")[:-1], config)
+    return typing.get_type_hints(type(owner))[name.rsplit(".", 1)[-1]]
+
+
+def _quote_texts(config: Any, argument: str) -> str:
+    """A list of texts such as `--config.runs=/a,b=1` in the form that the parser of tuples takes; other arguments as they are."""
+    match = re.fullmatch(r"(--?config\.([^=]+)=)([^(\['\"].*)?", argument, re.DOTALL)
+    if match is None or _hint_of(config, match[2]) != tuple[str, ...]:
+        return argument
+    return match[1] + repr(tuple(match[3].split(",")) if match[3] else ())
+
+
 def _explain_flag_error(config: Any, error: flags.Error) -> str:
     """One sentence for an absl error about a value."""
     match = re.match(r"flag --config\.([\w.]+)=(.*?): ", str(error), re.DOTALL)
     if match is None:
         return f"the command line could not be read: {str(error).splitlines()[0]}."
-    owner = functools.reduce(getattr, match[1].split(".")[:-1], config)
-    hint = typing.get_type_hints(type(owner))[match[1].rsplit(".", 1)[-1]]
+    hint = _hint_of(config, match[1])
     hint = next((arm for arm in typing.get_args(hint) if arm in _KINDS and typing.get_origin(hint) is not tuple), hint)
     return f"config.{match[1]} takes {_KINDS[typing.get_origin(hint) or hint]}, not '{match[2]}'."

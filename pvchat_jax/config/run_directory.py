@@ -8,6 +8,7 @@ from typing import Any
 from pvchat_jax.config.flags import flatten, from_dict, to_dict
 from pvchat_jax.config.pack_manifest import is_pack, read_manifest
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
+from pvchat_jax.config.tracking_schema import TrackingConfig
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 
@@ -16,7 +17,8 @@ CHECKPOINTS = "checkpoints"
 
 # Settings that a run may change when it continues; `num_steps` only upwards. Another mesh changes the order of sums alone.
 MESH = tuple(f"mesh.{field.name}" for field in dataclasses.fields(MeshConfig))
-MAY_DIFFER = ("num_steps", "log_every", "checkpoint.every_steps", "checkpoint.keep", "data.num_workers", *MESH)
+TRACKING = tuple(f"tracking.{field.name}" for field in dataclasses.fields(TrackingConfig))
+MAY_DIFFER = ("num_steps", "log_every", "checkpoint.every_steps", "checkpoint.keep", "data.num_workers", *MESH, *TRACKING)
 
 
 def read_config(directory: str | Path) -> TrainConfig:

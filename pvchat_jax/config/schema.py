@@ -6,6 +6,7 @@ the command line. Nothing in here imports jax.
 
 import dataclasses
 
+from pvchat_jax.config.tracking_schema import TrackingConfig
 from pvchat_jax.models.config import EIGHT_B, PVChatConfig
 
 QUESTION_TYPES = ("existence", "appearance", "action", "location")
@@ -224,6 +225,7 @@ class TrainConfig:
     objective: ObjectiveConfig = ObjectiveConfig()
     mesh: MeshConfig = MeshConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    tracking: TrackingConfig = dataclasses.field(default_factory=TrackingConfig)
 
     @property
     def stored_features(self) -> str:

@@ -5,7 +5,7 @@ from pvchat_jax.data.records import Question
 from pvchat_jax.data.tokenizer import SubjectTokenizer
 from pvchat_jax.errors import UserError
 
-# Such as both kinds of training sets ask (world/questions.py, synthesis/phrases.py). The mean over them depends less on one wording.
+# Such as both kinds of training sets ask (world/questions.py, synthesis/asking/phrases.py). The mean over them depends less on one wording.
 PROBES = ("Is {name} in this video?", "Can you see {name} here?", "Is {name} present here?")
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -80,21 +80,25 @@ class Engine:
       model: has `apply` with the methods of models/pvchat.py.
       tokenizer: of the model.
       row: a row of any question; all that it has up to its last visual position is what every conversation about a video opens with.
+      place: puts an array whose rows belong to videos, or to their questions, on the devices that share the batch; None leaves it to jax.
     """
 
-    def __init__(self, model: Any, params: Any, tokenizer: SubjectTokenizer, row: TextRow) -> None:
+    def __init__(
+        self, model: Any, params: Any, tokenizer: SubjectTokenizer, row: TextRow, place: Callable[[Any], Any] | None = None
+    ) -> None:
         self._model = model
         self._params = model.unstack(params)
         self._tokenizer = tokenizer
         self._opening = _opening(row)
+        self._place = place or (lambda array: array)
         self._decoder = Decoder(model, tokenizer.eos_id)
         self._encode = make_encoder(model)
         self._look = jax.jit(lambda params, features: _look(model, params, features))
 
-    def with_parameters(self, params: Any) -> "Engine":
-        """An engine with the same compiled programs and other parameters."""
+    def with_parameters(self, params: Any, tokenizer: SubjectTokenizer | None = None) -> "Engine":
+        """An engine with the same compiled programs and other parameters; `tokenizer` is theirs where they know another name."""
         other = object.__new__(Engine)
-        vars(other).update(vars(self), _params=self._model.unstack(params))
+        vars(other).update(vars(self), _params=self._model.unstack(params), _tokenizer=tokenizer or self._tokenizer)
         return other
 
     def with_learned(self, learned: Mapping[str, Any], tokenizer: SubjectTokenizer) -> "Engine":
@@ -108,13 +112,17 @@ class Engine:
         vars(other).update(vars(self), _params=_put_over(self._params, self._model.unstack(learned)), _tokenizer=tokenizer)
         return other
 
+    def release(self) -> None:
+        """Lets go of the parameters, so that there is room for others; only `with_parameters` may be called afterwards."""
+        self._params = None
+
     def encode(self, video: jax.typing.ArrayLike) -> jax.Array:
         """`float[B, N, T, H, W, 3]` of normalised pixels `->` features float[B, N, L, D]."""
-        return self._encode(self._params, video)
+        return self._encode(self._params, self._place(video))
 
     def see(self, features: jax.typing.ArrayLike) -> Seen:
         """What every question about B videos shares, from float[B, N, L, D]: once for all their questions and turns."""
-        visual, gate_shares = self._look(self._params, features)
+        visual, gate_shares = self._look(self._params, self._place(features))
         prefix = self._decoder.read_prefix(self._params, visual, self._opening.input_ids, self._opening.video_mask)
         return Seen(prefix, gate_shares)
 
@@ -137,12 +145,17 @@ class Engine:
                 ids = self._after_opening(row)
                 input_ids[video, slot, : len(ids)] = ids
                 lengths[video, slot] = len(ids)
-        read = self._decoder.read_prompts(self._params, seen.prefix, input_ids.reshape(-1, length), lengths.reshape(-1))
+        ids, ends = self._place(input_ids.reshape(-1, length)), self._place(lengths.reshape(-1))
+        read = self._decoder.read_prompts(self._params, seen.prefix, ids, ends)
         return Asked(seen, read, tuple(map(len, rows)))
 
-    def answer(self, asked: Asked, options: DecodingOptions) -> list[list[Reply]]:
-        """Replies by video, in the order in which they were asked."""
-        state, controls = self._begin(asked, options)
+    def answer(self, asked: Asked, options: DecodingOptions, seeds: Sequence[Sequence[int]] | None = None) -> list[list[Reply]]:
+        """Replies by video, in the order in which they were asked.
+
+        Args:
+          seeds: of each question by video, which are added to that of `options`; by default its place in the batch.
+        """
+        state, controls = self._begin(asked, options, seeds)
         if options.stop and options.num_beams == 1:
             while not np.all(state.done):
                 state = self._advance(asked, state, controls, _STEPS_BETWEEN_LOOKS)
@@ -190,13 +203,15 @@ class Engine:
         """The state at most `num_steps` tokens later; `state` itself is used up."""
         return self._decoder.advance(self._params, prefix, prompts, state, controls, num_steps)
 
-    def _begin(self, asked: Asked, options: DecodingOptions) -> tuple[State, Controls]:
-        num_rows = asked.prompts.lengths.shape[0]
-        seeds = ((options.seed + row) % 2**32 for row in range(num_rows))  # rows with the same question draw different answers
-        controls = stack_controls([dataclasses.replace(options, seed=seed) for seed in seeds])
+    def _begin(self, asked: Asked, options: DecodingOptions, seeds: Sequence[Sequence[int]] | None = None) -> tuple[State, Controls]:
+        added = np.arange(asked.prompts.lengths.shape[0], dtype=np.uint64)  # rows with the same question draw different answers
+        if seeds is not None:
+            added[asked.active] = [seed for of_video in seeds for seed in of_video]
+        rows = [dataclasses.replace(options, seed=int(options.seed + more) % 2**32) for more in added]
+        controls = jax.tree.map(self._place, stack_controls(rows))
         capacity = _bucket_tokens(options.max_new_tokens)
         begin = self._decoder.begin
-        return begin(asked.prompts, asked.active, controls, num_beams=options.num_beams, capacity=capacity), controls
+        return begin(asked.prompts, self._place(asked.active), controls, num_beams=options.num_beams, capacity=capacity), controls
 
     def _advance(self, asked: Asked, state: State, controls: Controls, num_steps: int) -> State:
         return self.advance(asked.seen.prefix, asked.prompts, state, controls, num_steps)

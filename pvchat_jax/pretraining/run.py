@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from rich.console import Console
 from rich.progress import Progress
 
+from pvchat_jax.config.flags import flatten
 from pvchat_jax.config.pretrain_schema import PretrainConfig
 from pvchat_jax.config.run_directory import CHECKPOINTS, check_output_dir, write_config
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
@@ -166,7 +167,8 @@ def train_phase(
         with mesh_context(mesh):
             return compiled(state, batch)
 
-    metrics, progress = MetricsWriter(output, done + 1), ProgressReport(console, done, config.num_steps)
+    metrics = MetricsWriter(output, done + 1, config.tracking, flatten(config))
+    progress = ProgressReport(console, done, config.num_steps)
     try:
         state = train(config, run_step, state, {}, iterator, mesh, Outputs(checkpoints, metrics, progress, {"must_match": {}}))
     finally:

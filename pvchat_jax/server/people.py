@@ -19,9 +19,9 @@ from pvchat_jax.registry.registry import Registry
 from pvchat_jax.server.refusals import Refusal
 from pvchat_jax.server.schemas import Subject
 from pvchat_jax.server.settings import Settings
-from pvchat_jax.synthesis.consent import CONSENT_FILE, Consent, make_consent, read_consent
-from pvchat_jax.synthesis.forgetting import RECEIPTS_FOLDER, forget
-from pvchat_jax.synthesis.personal_data import find_places
+from pvchat_jax.synthesis.privacy.consent import CONSENT_FILE, Consent, make_consent, read_consent
+from pvchat_jax.synthesis.privacy.forgetting import RECEIPTS_FOLDER, forget
+from pvchat_jax.synthesis.privacy.personal_data import find_places
 from pvchat_jax.timeline.forgetting import erase_person
 
 _CHUNK = 2**20

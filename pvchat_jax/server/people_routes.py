@@ -12,7 +12,7 @@ from pvchat_jax.server import people, schemas
 from pvchat_jax.server.enrolment import describe
 from pvchat_jax.server.parts import ERRORS, Parts, TheCaller, TheParts
 from pvchat_jax.server.refusals import Refusal
-from pvchat_jax.synthesis.consent import make_consent
+from pvchat_jax.synthesis.privacy.consent import make_consent
 
 router = APIRouter(prefix="/v1", responses=ERRORS)
 # The page was made elsewhere: it may show its own pictures and styles, and do nothing.

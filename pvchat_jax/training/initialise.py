@@ -113,14 +113,16 @@ def load_run(
     run_dir: str | Path,
     mesh: jax.sharding.Mesh | None = None,
     *,
+    step: int | None = None,
     wanted: Callable[[str], bool] = lambda path: True,
     as_floats: bool = False,
 ) -> LoadedRun:
-    """The newest checkpoint of a run, or a pack on its base, as a model that is ready to answer.
+    """A checkpoint of a run, or a pack on its base, as a model that is ready to answer.
 
     Args:
       run_dir: output directory of a training run, or a pack.
       mesh: where parameters go; None takes the run's own mesh.
+      step: of the checkpoint; None takes the newest.
       wanted: whether the parameter of a `/`-joined path is wanted; the others are not read.
       as_floats: gives what the run keeps in int8 as it was before, in bfloat16.
 
@@ -135,7 +137,7 @@ def load_run(
     tokenizer = load_tokenizer(config.data.tokenizer, [config.data.subject])
     trainable_like, frozen_like = abstract_params(config, model, mesh)
     like = join_params(trainable_like, frozen_like)
-    step, earlier_steps = newest_step(Path(run_dir))
+    step, earlier_steps = find_step(Path(run_dir), step)
     if is_pack(run_dir):
         params, _ = starting_params(config, model, like, _only(like, wanted), [Ancestor(Path(run_dir), config, step)])
     else:
@@ -173,7 +175,7 @@ def ancestors(config: TrainConfig, steps: Sequence[int] | None) -> list[Ancestor
     while config.init_from:
         directory = Path(config.init_from)
         if steps is None:
-            step, steps = newest_step(directory)
+            step, steps = find_step(directory)
         else:
             step, *steps = steps
         chain.append(Ancestor(directory, read_config(directory), step))
@@ -181,15 +183,33 @@ def ancestors(config: TrainConfig, steps: Sequence[int] | None) -> list[Ancestor
     return chain
 
 
-def newest_step(run_dir: Path) -> tuple[int, list[int]]:
-    """Step of a run's newest checkpoint, or of a pack, and the steps of the earlier runs that it is built on."""
+def saved_steps(run_dir: Path) -> list[int]:
+    """Steps of a run's checkpoints, oldest first, or the one of a pack.
+
+    Raises:
+      UserError: there is none.
+    """
     if is_pack(run_dir):
-        return read_manifest(run_dir).step, []
-    checkpoints = Checkpoints(run_dir / CHECKPOINTS, read_only=True)
-    steps = checkpoints.steps()
+        return [read_manifest(run_dir).step]
+    steps = Checkpoints(run_dir / CHECKPOINTS, read_only=True).steps()
     if not steps:
         raise UserError(f"{run_dir} has no checkpoint yet; let that run save one first.")
-    return steps[-1], checkpoints.meta(steps[-1])["init_from_steps"]
+    return steps
+
+
+def find_step(run_dir: Path, step: int | None = None) -> tuple[int, list[int]]:
+    """The `step` of a run's checkpoint or of a pack, by default the newest, and the steps of the earlier runs that it is built on.
+
+    Raises:
+      UserError: there is no such checkpoint.
+    """
+    steps = saved_steps(run_dir)
+    step = steps[-1] if step is None else step
+    if step not in steps:
+        raise UserError(f"{run_dir} has no checkpoint of step {step}, only of {', '.join(map(str, steps))}; choose one of these.")
+    if is_pack(run_dir):
+        return step, []
+    return step, Checkpoints(run_dir / CHECKPOINTS, read_only=True).meta(step)["init_from_steps"]
 
 
 def starting_params(

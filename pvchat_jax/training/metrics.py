@@ -5,49 +5,53 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import rich.progress
 from rich.console import Console
-from tensorboardX import SummaryWriter
 
+from pvchat_jax.config.tracking_schema import TrackingConfig
 from pvchat_jax.files import write_atomically
+from pvchat_jax.tracking.trackers import open_trackers
 
 METRICS_FILE = "metrics.jsonl"
-TENSORBOARD = "tensorboard"
 LOSS_PARTS = ("lm_loss", "spr_loss", "hae_loss", "balance_loss", "slot_loss")  # the order in which they are shown
 
 _NOTEWORTHY_WAIT = 0.02
 
 
 class MetricsWriter:
-    """Writes `metrics.jsonl` and TensorBoard scalars into a run's directory.
+    """Writes `metrics.jsonl` into a run's directory, and the same numbers to TensorBoard and the other trackers.
 
-    Lines and scalars of steps after `first_step - 1` are dropped, so a run that went back to a checkpoint
+    Lines, and TensorBoard's scalars, of steps after `first_step - 1` are dropped, so a run that went back to a checkpoint
     has each step once. A last line that a crash cut short is dropped too.
 
     Args:
       first_step: the step (counted from 1) that will be written next.
+      tracking: the other trackers. settings: of the run, by dotted name, for these.
     """
 
-    def __init__(self, directory: Path, first_step: int) -> None:
+    def __init__(
+        self, directory: Path, first_step: int, tracking: TrackingConfig | None = None, settings: Mapping[str, Any] | None = None
+    ) -> None:
         path = Path(directory) / METRICS_FILE
         if path.is_file():
             write_atomically(path, "".join(_lines_before(path, first_step)))
         self._file = path.open("a", encoding="utf-8")
-        # The suffix keeps a quick restart from overwriting a file that is named by the second.
-        self._tensorboard = SummaryWriter(str(Path(directory) / TENSORBOARD), purge_step=first_step, filename_suffix=f".{first_step}")
+        self._trackers = open_trackers(tracking or TrackingConfig(), Path(directory), first_step, settings or {})
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """One line `{"step": ..., ...}`; every number must be finite."""
         self._file.write(json.dumps({"step": step, **metrics}, allow_nan=False) + "\n")
         self._file.flush()
-        for name, value in metrics.items():
-            self._tensorboard.add_scalar(name, value, step)
+        for tracker in self._trackers:
+            tracker.write(step, metrics)
 
     def close(self) -> None:
         """Writes out what is still in memory."""
         self._file.close()
-        self._tensorboard.close()
+        for tracker in self._trackers:
+            tracker.close()
 
 
 def _lines_before(path: Path, first_step: int) -> list[str]:

@@ -24,7 +24,7 @@ from pvchat_jax.config.run_directory import CHECKPOINTS, read_config
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.training.checkpoint import Checkpoints
-from pvchat_jax.training.initialise import Ancestor, abstract_params, ancestors, base_weights, learned_by, newest_step, starting_params
+from pvchat_jax.training.initialise import Ancestor, abstract_params, ancestors, base_weights, find_step, learned_by, starting_params
 from pvchat_jax.training.partition import join_params
 from pvchat_jax.training.weights import read_weights, weights_directory, weights_fingerprint
 
@@ -45,7 +45,7 @@ def export_pack(run_dir: Path, directory: Path, mesh: jax.sharding.Mesh) -> int:
     if is_pack(run_dir):
         raise UserError(f"{run_dir} is a pack already; copy it.")
     config = read_config(run_dir)
-    step, earlier_steps = newest_step(run_dir)
+    step, earlier_steps = find_step(run_dir)
     chain = [Ancestor(run_dir, config, step), *ancestors(config, earlier_steps)]
     weights = base_weights(config, chain)
     if not weights:

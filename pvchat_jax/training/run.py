@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from rich.console import Console
 
+from pvchat_jax.config.flags import flatten
 from pvchat_jax.config.run_directory import CHECKPOINTS, check_output_dir, write_config
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.data.pipeline import DatasetRows, dataset_rows, make_train_iterator, probe_videos, select_records
@@ -76,7 +77,7 @@ def train_run(config: TrainConfig) -> Path:
         write_config(config)
     with stored_features(config, model, join_params(start.state.trainable, start.frozen), data.records, mesh, console) as stored:
         iterator.use_stored(stored)
-        metrics = MetricsWriter(output, done + 1) if is_first else None
+        metrics = MetricsWriter(output, done + 1, config.tracking, flatten(config)) if is_first else None
         progress = ProgressReport(console, done, config.num_steps)
         try:
             train(config, step_fn, start.state, start.frozen, iterator, mesh, Outputs(checkpoints, metrics, progress, meta))

@@ -14,8 +14,9 @@ from pvchat_jax.config.run_directory import CHECKPOINTS
 from pvchat_jax.config.schema import QUESTION_TYPES, TRAINABLE_GROUPS, TrainConfig
 from pvchat_jax.data.pipeline import DatasetRows
 from pvchat_jax.data.records import LABELS, Record
+from pvchat_jax.tracking.trackers import TENSORBOARD
 from pvchat_jax.training.initialise import Start
-from pvchat_jax.training.metrics import METRICS_FILE, TENSORBOARD
+from pvchat_jax.training.metrics import METRICS_FILE
 from pvchat_jax.training.partition import Params, group_of
 
 MAX_SET_ASIDE = 5

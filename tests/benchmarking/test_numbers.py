@@ -1,10 +1,13 @@
 """The benchmark's five numbers on answers whose scores are known."""
 
+import dataclasses
+
 import pytest
 
 from pvchat_jax.benchmarking.numbers import existence_by_person, mean_and_spread, numbers_of
-from pvchat_jax.benchmarking.systems import ALWAYS_NO, ALWAYS_YES, constant_answers
+from pvchat_jax.config.evaluation_schema import ALWAYS_NO, ALWAYS_YES
 from pvchat_jax.evaluation.scores import Answer
+from pvchat_jax.sweeps.systems import Gold, constant
 from tests.evaluation.answered import content, existence
 
 REFUSAL = "<Wilson> is not here."
@@ -37,8 +40,11 @@ def test_existence_is_told_apart_by_grade() -> None:
 
 
 def test_always_yes_and_always_no_get_no_more_than_guessing() -> None:
-    yes = numbers_of(constant_answers(asked(), ALWAYS_YES).answers)
-    no = numbers_of(constant_answers(asked(), ALWAYS_NO).answers)
+    golds = [Gold(answer.type, answer.present, answer.gold) for answer in asked()]
+    says = {system: constant(system, "<Wilson>", golds) for system in (ALWAYS_YES, ALWAYS_NO)}
+    yes, no = (
+        numbers_of([dataclasses.replace(answer, answer=say(answer.type), log_odds=None) for answer in asked()]) for say in says.values()
+    )
     assert yes["existence_balanced"] == no["existence_balanced"] == 0.5
     assert (yes["appearance"], yes["action"], yes["location"], yes["refusal"]) == (1, 0.5, 0.75, 0)
     assert (no["appearance"], no["action"], no["location"], no["refusal"]) == (0, 0, 0, 1)

@@ -26,7 +26,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         people = {name: {"present": 1.0} for name in NUMBERS_OF}
         return {"subject": member.subject, "seed": member.seed, "seconds": {"all": 5.0}, "numbers": numbers, "by_person": people}
 
-    def ask_wrong_person(config: object, member: run.Member) -> dict[str, object]:
+    def ask_wrong_person(config: object, member: run.Member, console: Console) -> dict[str, object]:
         made.append(("wrong", member))
         return {"numbers": dict.fromkeys(NUMBERS, 0.5), "by_person": {"present": 0.0}}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pvchat_jax.config.evaluation_schema import EvaluationConfig
 from pvchat_jax.config.flags import from_dict, load_config_file, override, parse_command_line, to_dict
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.errors import UserError
@@ -136,3 +137,12 @@ def test_a_config_file_may_lie_anywhere(tmp_path):
     copy = tmp_path / "mine.py"
     copy.write_text(Path("configs/stage1.py").read_text())
     assert load_config_file(f"{copy}:tiny") == load_config_file("configs/stage1.py:tiny")
+
+
+def test_lists_of_texts_take_paths_settings_and_numbers_and_may_be_empty():
+    given = ["--config.runs=/runs/a,b c", "--config.records=x.jsonl", "--config.checkpoints=100,all", "--config.others="]
+    given += ["--config.decoding=greedy,num_beams=5,temperature=0.7+top_p=0.9", "--config.systems=('base','blind')", "--config.seeds=0,1"]
+    config = parse_command_line(["--config=configs/eval.py:tiny", *given], description="", kind=EvaluationConfig)
+    assert (config.runs, config.records, config.checkpoints, config.others) == (("/runs/a", "b c"), ("x.jsonl",), ("100", "all"), ())
+    assert config.decoding == ("greedy", "num_beams=5", "temperature=0.7+top_p=0.9")
+    assert (config.systems, config.seeds) == (("base", "blind"), (0, 1))

@@ -21,7 +21,8 @@ class WordTokenizer:
     def __init__(self, subject: str) -> None:
         self.subjects = (subject,)
         self._words = ["<s>", "</s>", subject]
-        self.bos_id, self.eos_id, self.pad_id = 0, 1, 0
+        self.bos_id, self.eos_id, self.pad_id, self.name_token_id = 0, 1, 0, 2
+        self.directory = ""
 
     def encode(self, text: str, add_bos: bool) -> list[int]:
         ids = [self._id(word) for word in re.findall(r"\[/?INST\]|</?Video>|<\w+>|\w+|[^\w\s]", text)]

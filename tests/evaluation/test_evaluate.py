@@ -10,8 +10,12 @@ import pytest
 from pvchat_jax import evaluate
 from pvchat_jax.config.run_directory import write_config
 from pvchat_jax.data.records import write_records
+from pvchat_jax.sweeps import grid, models
+from pvchat_jax.sweeps.fingerprints import Weights
 from pvchat_jax.training.initialise import LoadedRun
 from tests.evaluation.test_generation import CONFIG, make_case
+
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
@@ -24,7 +28,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for stage, earlier in ((1, ""), (2, str(tmp_path / "stage1"))):
         write_config(dataclasses.replace(CONFIG, stage=stage, output_dir=str(tmp_path / f"stage{stage}"), init_from=earlier))
         (tmp_path / f"stage{stage}" / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5, "active_rate": 0.5}\n')
-    monkeypatch.setattr("pvchat_jax.training.initialise.load_run", lambda run, mesh: LoadedRun(CONFIG, model, jnp.float32(0), tokenizer, 7))
+    monkeypatch.setattr(models, "load_run", lambda run, mesh, step: LoadedRun(CONFIG, model, jnp.float32(0), tokenizer, step))
+    monkeypatch.setattr(grid, "saved_steps", lambda run: [7])
+    monkeypatch.setattr(grid, "weights_of", lambda run, step: Weights("weights", "base", "encoder", "encoder"))
     return tmp_path / "stage2"
 
 
@@ -48,9 +54,23 @@ def test_limit_and_out(run: Path) -> None:
     assert {answer["video"] for answer in values["answers"]} == {str(run.parent / "0.png")}
 
 
+def test_a_sweep_ends_with_1_where_an_item_failed(run: Path, capsys: pytest.CaptureFixture) -> None:
+    config = [f"--config={ROOT / 'configs' / 'eval.py'}:tiny", f"--config.output_dir={run.parent / 'sweep'}"]
+    config += [f"--config.runs={run}", "--config.systems=personalized,majority", "--config.mesh.data=1"]
+    evaluate.main([*config, f"--config.records={run.parent / 'test.jsonl'}"])
+    assert "2 of 2 items are done" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as status:
+        evaluate.main([*config, f"--config.records={run.parent / 'test.jsonl'},{run.parent / 'missing.jsonl'}"])
+    assert status.value.code == 1
+    printed = capsys.readouterr().out
+    assert "2 of 3 items are done" in printed and "missing.jsonl" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--config={root}/configs/eval.py:tiny", "--config.decoding=beam"], "did you mean"),
+        (["--config={root}/configs/eval.py:tiny", "--config.systems=oracle"], "oracle"),
         (["--run={folder}/nothing", "--records={folder}/test.jsonl"], "nothing holds no run"),
         (["--run={folder}/stage2", "--records={folder}/missing.jsonl"], "missing.jsonl"),
         (["--run={folder}/stage2", "--records={folder}/bad.jsonl"], "none of the 1 videos"),
@@ -61,6 +81,6 @@ def test_mistakes_are_explained(run: Path, arguments: list[str], message: str, c
     lines = (run.parent / "test.jsonl").read_text(encoding="utf-8").splitlines()
     (run.parent / "bad.jsonl").write_text(lines[1] + "\n", encoding="utf-8")
     with pytest.raises(SystemExit) as status:
-        evaluate.main([argument.format(folder=run.parent) for argument in arguments])
+        evaluate.main([argument.format(folder=run.parent, root=ROOT) for argument in arguments])
     assert status.value.code == 2
     assert message in capsys.readouterr().err

@@ -1,18 +1,17 @@
 """Greedy decoding: the right answer for each question of each video, at one compilation."""
 
 import dataclasses
-import io
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
-from rich.console import Console
 
 from pvchat_jax.config.schema import DataConfig, TrainConfig
 from pvchat_jax.data.preprocess import preprocess_frames
 from pvchat_jax.data.records import Question, Record
-from pvchat_jax.evaluation.generation import answer_records, decide
+from pvchat_jax.evaluation.examiner import decide
+from pvchat_jax.evaluation.generation import answer_records
 from pvchat_jax.models.config import TINY
 from tests.evaluation.scripted import RecitingModel, WordTokenizer
 
@@ -68,12 +67,10 @@ def test_unreadable_videos_are_set_aside_and_the_rest_is_answered(tmp_path: Path
     tokenizer, model, records, expected = make_case(tmp_path, [2, 2, 2])
     Path(records[1].video).write_bytes(b"no picture")
     missing = dataclasses.replace(records[0], video=str(tmp_path / "missing.mp4"))
-    console = Console(file=io.StringIO(), width=120)
-    answers, set_aside, _ = answer_records(model, jnp.float32(0), tokenizer, CONFIG, [missing, *records], console)
+    answers, set_aside, _ = answer_records(model, jnp.float32(0), tokenizer, CONFIG, [missing, *records])
     assert [answer.answer for answer in answers] == expected[:2] + expected[4:]
     assert [item.video for item in set_aside] == [missing.video, records[1].video]
     assert all(item.video in item.reason for item in set_aside)
-    assert "4/4 videos" in console.file.getvalue()
 
 
 def test_nothing_to_ask() -> None:

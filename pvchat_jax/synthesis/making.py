@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pvchat_jax.data.near_duplicates import SeenClips
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.casting import Member
 from pvchat_jax.synthesis.checking import check_clip
-from pvchat_jax.synthesis.duplicates import SeenClips
 from pvchat_jax.synthesis.faces.reader import FaceReader
 from pvchat_jax.synthesis.filming import CLIPS_FOLDER
 from pvchat_jax.synthesis.generators.generator import ClipGenerator, ClipRequest, MadeClip, Performer, Prompt

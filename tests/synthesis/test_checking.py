@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from pvchat_jax.data.near_duplicates import SeenClips
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.checking import REJECTIONS, CheckLimits, check_clip, count_rejections
-from pvchat_jax.synthesis.duplicates import SeenClips
 from tests.synthesis.stubs import GREEN, ORANGE, RED, SquareGenerator, SquareReader, draw, performer, request
 
 READER = SquareReader()

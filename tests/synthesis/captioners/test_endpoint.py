@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pvchat_jax.chat_models.replies import ModelUnavailable
 from pvchat_jax.data.records import Question
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.captioners.captioner import CaptionerUnavailable, ClipView
+from pvchat_jax.synthesis.captioners.captioner import ClipView
 from pvchat_jax.synthesis.captioners.endpoint import EndpointCaptioner
 
 pytest.importorskip("openai")
@@ -118,13 +119,13 @@ def test_a_busy_server_is_asked_again() -> None:
 def test_troubles_are_told_in_a_sentence(reply: Reply, message: str, for_good: bool) -> None:
     with pytest.raises(UserError, match=message) as caught:
         answers(lambda body, number: reply, max_retries=1)
-    assert isinstance(caught.value, CaptionerUnavailable) == for_good
+    assert isinstance(caught.value, ModelUnavailable) == for_good
 
 
 def test_nobody_listening_ends_the_run() -> None:
     with Server(lambda body, number: completion("")).running() as server:
         url = server.url
-    with pytest.raises(CaptionerUnavailable, match="start it"):
+    with pytest.raises(ModelUnavailable, match="start it"):
         EndpointCaptioner(url, "m", max_retries=0).answer(VIEW, QUESTIONS)
 
 

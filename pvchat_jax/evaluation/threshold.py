@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.evaluation.scores import Answer
+from pvchat_jax.evaluation.answer_record import Answer
 from pvchat_jax.files import write_atomically
 
 THRESHOLD_FILE = "threshold.json"

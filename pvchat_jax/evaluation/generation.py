@@ -225,6 +225,7 @@ def _to_answers(record: Record, said: Sequence[tuple[str, float]], *, has_odds: 
             answer=text.strip(),
             log_odds=round(odds, 4) if is_scored else None,
             grade=_grade(record),
+            people=_people(record),
         )
 
 
@@ -232,6 +233,14 @@ def _grade(record: Record) -> int | None:
     """In how many attributes a look-alike differs from the subject, where the record's truth lists them."""
     differences = record.truth.get("differences")
     return len(differences) if record.role == "hard_negative" and isinstance(differences, list) and differences else None
+
+
+def _people(record: Record) -> int | None:
+    """How many people the video shows, where the record's truth says so."""
+    if "bystander" in record.truth:
+        return 2 if record.truth["bystander"] else 1
+    people = record.truth.get("people")
+    return people if isinstance(people, int) else None
 
 
 def _progress(console: Console | None) -> Progress:

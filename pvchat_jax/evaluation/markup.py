@@ -46,12 +46,13 @@ def figure(title: str, drawing: str) -> str:
     return f"<figure><figcaption>{text(title)}</figcaption>{drawing}</figure>"
 
 
-def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Linked]], emphasised: int = 0) -> str:
-    """A table whose first column names the rows; the first `emphasised` rows stand out."""
+def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Linked]], emphasised: int = 0, *, wraps: bool = False) -> str:
+    """A table whose first column names the rows; the first `emphasised` rows stand out. One that `wraps` holds texts, not numbers."""
     head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
     body = ""
     for index, (name, *cells) in enumerate(rows):
         values = "".join(f"<td>{cell.markup() if isinstance(cell, Linked) else text(cell)}</td>" for cell in cells)
         body += f'<tr{" class=model" if index < emphasised else ""}><th scope="row">{text(name)}</th>{values}</tr>'
+    style = ' class="wrap"' if wraps else ""
     content = f"<caption>{text(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll" role="region" aria-label="{text(caption)}" tabindex="0"><table>{content}</table></div>'
+    return f'<div class="scroll" role="region" aria-label="{text(caption)}" tabindex="0"><table{style}>{content}</table></div>'

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from pvchat_jax.evaluation.answer_record import Answer, describe_person
 from pvchat_jax.evaluation.calibration import yes_probability
 from pvchat_jax.evaluation.card.card import Card
-from pvchat_jax.evaluation.card.slices import Slice, pick
+from pvchat_jax.evaluation.card.slices import KINDS, Slice
 from pvchat_jax.evaluation.card.systems import System
 from pvchat_jax.evaluation.markup import Section, note, text
 from pvchat_jax.evaluation.metrics.metric import Metric
@@ -34,16 +34,15 @@ def list_answers(card: Card) -> Lists:
     members: dict[str, frozenset[int]] = {}
     for system in card.systems:
         known: dict[frozenset[int], str] = {}
-        numbers = {id(answer): index for index, answer in enumerate(system.answers)}
         about = {metric.key: [metric.count([answer]) > 0 for answer in system.answers] for metric in card.instruments.metrics}
         for part in card.scores[system.name]:
-            inside = [numbers[id(answer)] for answer in pick(system.answers, part)]
+            inside = [index for index, answer in enumerate(system.answers) if KINDS[part.kind](answer) == part.name]
             for metric in card.instruments.metrics:
                 own = frozenset(index for index in inside if about[metric.key][index])
                 anchor = known.setdefault(own, f"a{len(members)}")
                 if anchor not in members:
                     members[anchor] = own
-                    titles[anchor] = f"{system.name}, {part.title}: the {len(own)} answers behind {metric.title}"
+                    titles[anchor] = f"{system.name}, {part.title}: the {len(own)} answers behind the figure"
                 anchors[system.name, part, metric.key] = anchor
     return Lists(anchors, titles, members)
 

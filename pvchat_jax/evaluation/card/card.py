@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from pvchat_jax.evaluation.card.comparing import Comparison, compare
 from pvchat_jax.evaluation.card.leaks import LeakCheck
-from pvchat_jax.evaluation.card.loading import without_repetitions
 from pvchat_jax.evaluation.card.measuring import Measured, measure_system
 from pvchat_jax.evaluation.card.slices import EVERYTHING, Slice
-from pvchat_jax.evaluation.card.systems import System
+from pvchat_jax.evaluation.card.systems import System, without_repetitions
 from pvchat_jax.evaluation.card.trust import doubts, held_against, lead, leak_doubts
 from pvchat_jax.evaluation.judges.agreement import Agreement
 from pvchat_jax.evaluation.metrics.metric import Metric
@@ -73,7 +72,7 @@ def make_card(
     shown = without_repetitions(systems)
     models = [system for system in shown if system.kind == "model"]
     scores = {system.name: measure_system(instruments.metrics, system, seed) for system in shown}
-    against = {model.name: tuple(held_against(model, systems, seed)) for model in models}
+    against = {model.name: tuple(held_against(model, systems, instruments.metrics, seed)) for model in models}
     compared = tuple(compare(instruments.metrics, models[0], model, seed) for model in models[1:])
     found = [sentence for model in models for sentence in doubts(model, scores[model.name][WHOLE], systems, against[model.name])]
     for one in compared:

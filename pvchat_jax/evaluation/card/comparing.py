@@ -35,8 +35,8 @@ def compare(metrics: Sequence[Metric], first: System, second: System, seed: int 
     one, two = matched(first, second)
     asked = [(a, b) for a, b in zip(one, two, strict=True) if a.type == "existence"]
     return Comparison(
-        first=first.name,
-        second=second.name,
+        first=first.short or first.name,
+        second=second.short or second.name,
         num_matched=len(one),
         num_unmatched=len(first.answers) + len(second.answers) - 2 * len(one),
         differences={metric.key: paired_bootstrap(metric, one, two, seed) for metric in metrics},

@@ -117,17 +117,21 @@ def training_videos(runs: Sequence[str], files: Sequence[Path]) -> tuple[list[st
     """
     if files:
         return [video for path in files for video in _videos_in(path)], ()
+    if not runs:
+        return [], (
+            "The training videos are not known, so nothing says that they are not among those of the test; name them with --train.",
+        )
     videos: list[str] = []
     unknown: list[str] = []
     for run in runs:
         try:
-            config = read_config(run)
-            videos += _videos_in(Path(config.data.train))
+            videos += _videos_in(Path(read_config(run).data.train))
         except UserError as error:
-            unknown.append(f"The training videos of {run} are not known: {error}")
-    if not runs:
-        unknown.append("The training videos are not known; name their records with --train.")
-    return videos, tuple(unknown)
+            unknown.append(str(error))
+    if not unknown:
+        return videos, ()
+    which = "The training videos" if not videos else f"The training videos of {len(unknown)} of {len(runs)} runs"
+    return videos, (f"{which} are not known ({unknown[0].rstrip('.')}); name them with --train.",)
 
 
 def _videos_in(path: Path) -> list[str]:

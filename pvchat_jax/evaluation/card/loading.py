@@ -91,23 +91,10 @@ def named_apart(inputs: Sequence[tuple[str, list[System]]]) -> list[System]:
     taken = [system.name for _, systems in inputs for system in systems]
 
     def rename(title: str, name: str) -> str:
-        return f"{title}: {name}" if taken.count(name) > 1 else name
+        return f"{title}: {name}" if name and taken.count(name) > 1 else name
 
     return [
         dataclasses.replace(system, name=rename(title, system.name), beside=rename(title, system.beside))
         for title, systems in inputs
         for system in systems
     ]
-
-
-def without_repetitions(systems: Sequence[System]) -> list[System]:
-    """Without constant systems that say the same about the same questions as one before."""
-    seen: set[int] = set()
-    kept = []
-    for system in systems:
-        identity = hash(system.answers)
-        if system.kind != "blind" or identity not in seen:
-            kept.append(system)
-        if system.kind == "blind":
-            seen.add(identity)
-    return kept

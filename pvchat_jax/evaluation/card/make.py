@@ -22,7 +22,7 @@ from pvchat_jax.evaluation.metrics.bertscore import BertScorer, bertscore_metric
 from pvchat_jax.evaluation.metrics.bleu import bleu_metric, signature
 from pvchat_jax.evaluation.metrics.content import CONTENT_METRICS
 from pvchat_jax.evaluation.metrics.existence import EXISTENCE_METRICS
-from pvchat_jax.evaluation.metrics.metric import Metric
+from pvchat_jax.evaluation.metrics.metric import Metric, SumMetric
 from pvchat_jax.files import write_atomically
 
 PAGE_FILE, JSON_FILE, CSV_FILE, LATEX_FILE = "card.html", "card.json", "scores.csv", "table.tex"
@@ -111,7 +111,8 @@ def choose_instruments(systems: Sequence[System], options: CardOptions, out: Pat
         unread = ratings.num_unread(rubric, answers)
         methods[rubric.title] = f"judge: {judge.name}; {rubric.about}" + (f"; {unread} answers got no rating" if unread else "")
         agreement[rubric.title] = measure_agreement(judge, rubric)
-    return Instruments(metrics=tuple(metrics), methods=methods, skipped=tuple(skipped), agreement=agreement)
+    remembering = tuple(metric.remembering() if isinstance(metric, SumMetric) else metric for metric in metrics)
+    return Instruments(metrics=remembering, methods=methods, skipped=tuple(skipped), agreement=agreement)
 
 
 def _check_leaks(systems: Sequence[System], options: CardOptions, out: Path, console: Console | None) -> LeakCheck:

@@ -126,7 +126,7 @@ def _slice_sections(card: Card, lists: Lists) -> Iterator[Section]:
     for kind, title in titles.items():
         content = ""
         for caption, metrics in _groups(card):
-            rows, used = [], []
+            rows = []
             for model in card.models:
                 for part in card.scores[model.name]:
                     if part.kind == kind:
@@ -191,12 +191,12 @@ def _leaks_section(card: Card) -> Section:
     nearest = "" if check.nearest is None else f" The nearest pair differs in {100 * check.nearest:.0f}% of the bits."
     said = f"{check.num_test} test videos against {check.num_train} training videos, by a perceptual hash of eight frames.{nearest}"
     rows = [(Path(leak.test).name, leak.test, leak.train, f"{100 * leak.distance:.1f}") for leak in check.leaks]
-    found = table("Nearly the same", ("video", "test", "training", "bits, %"), rows) if rows else ""
+    found = table("Nearly the same", ("video", "test", "training", "bits, %"), rows, wraps=True) if rows else ""
     return Section("near_duplicates", "Was a test video trained on?", found + note(said, *check.not_checked))
 
 
 def _methods_section(card: Card) -> Section:
-    methods = table("How scores were counted", ("score", "by"), [(name, how) for name, how in card.instruments.methods.items()])
+    methods = table("How scores were counted", ("score", "by"), list(card.instruments.methods.items()), wraps=True)
     columns = ("rating", "answers", "rank, all", "rank, same words", "rank, other words", "mean error", "unread")
     rows = [
         (
@@ -212,5 +212,6 @@ def _methods_section(card: Card) -> Section:
         "Rank is Spearman's correlation with the rating that an answer was made for; half of these answers use the words of the "
         "reference answer, half of them other words. Ratings of different judges are not comparable."
     )
-    facts = "".join(table(f"What {model.name} is", ("field", "value"), list(model.facts.items())) for model in card.models if model.facts)
+    about = [(f"What {model.name} is", list(model.facts.items())) for model in card.models if model.facts]
+    facts = "".join(table(caption, ("field", "value"), rows_of, wraps=True) for caption, rows_of in about)
     return Section("methods", "How it was measured", methods + agreement + (below if rows else "") + facts)

@@ -54,17 +54,14 @@ def read_sweep_systems(directory: Path) -> list[System]:
     groups = _group(models)
     systems: list[System] = []
     for group, members in groups.items():
-        name = _name(group, groups)
-        model = _system(name, "model", members)
+        model = _system(_name(group, groups), "model", members)
         others = [
-            _system(name_of if len(groups) == 1 else f"{name_of} ({name})", kind, found, beside=name)
+            dataclasses.replace(_system(f"{short} ({model.name})", kind, found), short=short, beside=model.name)
             for kind, names in (("blind", BLIND), ("impersonal", IMPERSONAL))
-            for name_of in names
-            if (found := [match for member in members if (match := _match(items, member, name_of)) is not None])
+            for short in names
+            if (found := [match for member in members if (match := _match(items, member, short)) is not None])
         ]
-        known = {item.name.partition(" (")[0] for item in others}
-        constants = with_constants(model)[1:] if not known & set(CONSTANTS) else []
-        systems += [model, *others, *constants]
+        systems += with_constants(model, others)
     return systems
 
 
@@ -138,7 +135,7 @@ def _match(items: Sequence[Item], model: Item, system: str) -> Item | None:
     return next(filter(fits, items), None)
 
 
-def _system(name: str, kind: Any, members: Sequence[Item], beside: str = "") -> System:
+def _system(name: str, kind: Any, members: Sequence[Item]) -> System:
     def several(field: str) -> str:
         return ", ".join(dict.fromkeys(str(item.about[field]) for item in members if item.about.get(field) is not None))
 
@@ -147,7 +144,6 @@ def _system(name: str, kind: Any, members: Sequence[Item], beside: str = "") -> 
         name=name,
         kind=kind,
         answers=tuple(answer for item in members for answer in item.answers),
-        beside=beside,
         facts={field: text for field in fields if (text := several(field))},
         set_aside=tuple(SetAside(value["video"], value["reason"]) for item in members for value in item.about.get("set_aside", ())),
         runs=tuple(dict.fromkeys(item.about["run"] for item in members)),

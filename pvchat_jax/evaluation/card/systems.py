@@ -23,7 +23,8 @@ class System:
     """All answers of one system.
 
     Attributes:
-      name: as tables show it.
+      name: as tables show it; no two are alike.
+      short: what it is, such as `question_only`, beside whichever model; empty for a model.
       kind: `model`, or what the model is held against: `blind`, or `impersonal`.
       beside: the name of the model that it is held against; empty for a model.
       facts: what it was, such as its run, for the page.
@@ -34,6 +35,7 @@ class System:
     name: str
     kind: Literal["model", "blind", "impersonal"]
     answers: tuple[Answer, ...]
+    short: str = ""
     beside: str = ""
     facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     set_aside: tuple[SetAside, ...] = ()
@@ -60,11 +62,33 @@ def matched(first: System, second: System) -> tuple[list[Answer], list[Answer]]:
 
 
 def with_constants(model: System, beside: Sequence[System] = ()) -> list[System]:
-    """A model, the constant systems where `beside` lacks them, and `beside`."""
-    known = {system.name for system in beside}
+    """A model, what it is held against, and the constant systems where that lacks them."""
+    known = {system.short for system in beside}
     constants = [
-        System(name=name, kind="blind", answers=tuple(constant_answers(model.answers, name)), beside=model.name)
-        for name in CONSTANTS
-        if name not in known
+        System(
+            name=f"{short} ({model.name})",
+            kind="blind",
+            answers=tuple(constant_answers(model.answers, short)),
+            short=short,
+            beside=model.name,
+        )
+        for short in CONSTANTS
+        if short not in known
     ]
     return [model, *beside, *constants]
+
+
+def without_repetitions(systems: Sequence[System]) -> list[System]:
+    """Without what says the same to the same questions as one before, under the shortest names that tell the rest apart."""
+    seen: set[int] = set()
+    kept = []
+    for system in systems:
+        identity = hash(system.answers)
+        if system.kind == "model" or identity not in seen:
+            kept.append(system)
+        if system.kind != "model":
+            seen.add(identity)
+    shorts = [system.short for system in kept]
+    return [
+        dataclasses.replace(system, name=system.short) if shorts.count(system.short) == 1 and system.short else system for system in kept
+    ]

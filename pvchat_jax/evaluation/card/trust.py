@@ -8,18 +8,19 @@ from pvchat_jax.evaluation.card.measuring import Measured
 from pvchat_jax.evaluation.card.systems import System
 from pvchat_jax.evaluation.metrics.content import CONTENT_ACCURACY
 from pvchat_jax.evaluation.metrics.existence import ACCURACY, BALANCED_ACCURACY, UNKNOWN_RATE
-from pvchat_jax.evaluation.metrics.metric import value_of
+from pvchat_jax.evaluation.metrics.metric import Metric, value_of
 
 # By which a model has to beat what it is held against.
-DECISIVE = (BALANCED_ACCURACY, CONTENT_ACCURACY)
+_PLAIN = {BALANCED_ACCURACY.key: "the balanced accuracy", CONTENT_ACCURACY.key: "right answers about content"}
 _FEW_SUBJECTS = 6
 _MANY_UNKNOWN = 0.1
 _LACKS = {"blind": "sees no video of the question", "impersonal": "does not know this person"}
 
 
-def held_against(model: System, systems: Sequence[System], seed: int = 0) -> list[Comparison]:
-    """The model compared with each of the systems beside it, by what is decisive."""
-    return [compare(DECISIVE, system, model, seed) for system in systems if system.beside == model.name]
+def held_against(model: System, systems: Sequence[System], metrics: Sequence[Metric], seed: int = 0) -> list[Comparison]:
+    """The model compared with each of the systems beside it, by those of `metrics` that are decisive."""
+    decisive = [metric for metric in metrics if metric.key in _PLAIN]
+    return [compare(decisive, system, model, seed) for system in systems if system.beside == model.name]
 
 
 def doubts(model: System, everything: Measured, systems: Sequence[System], against: Sequence[Comparison]) -> Iterator[str]:
@@ -29,13 +30,14 @@ def doubts(model: System, everything: Measured, systems: Sequence[System], again
       everything: its scores.
       against: of `held_against`.
     """
-    kinds = {system.name: system.kind for system in systems}
-    for metric in DECISIVE:
-        lost = [comparison.first for comparison in against if _is_not_beaten(comparison, metric.key)]
+    kinds = {system.short: system.kind for system in systems}
+    for key, plain in _PLAIN.items():
+        lost = [comparison.first for comparison in against if _is_not_beaten(comparison, key)]
         for kind, lacks in _LACKS.items():
             named = [name for name in lost if kinds[name] == kind]
             if named:
-                yield f"{model.name} is not shown to beat {_list(named)} by {metric.title}: each of these {lacks}."
+                each = "it" if len(named) == 1 else "each of these"
+                yield f"{model.name} is not shown to beat {_list(named)} by {plain}, although {each} {lacks}."
     yield from _plain_accuracy(model, everything, systems)
     if model.answers and everything.num_subjects == 1:
         yield f"{model.name} was asked about one subject: the intervals are over videos, and say nothing about other people."
@@ -57,7 +59,7 @@ def _plain_accuracy(model: System, everything: Measured, systems: Sequence[Syste
     if own is None:
         return
     blind = [system for system in systems if system.beside == model.name and system.kind == "blind"]
-    above = {system.name: value for system in blind if (value := value_of(ACCURACY, system.answers)) is not None and value >= own}
+    above = {system.short: value for system in blind if (value := value_of(ACCURACY, system.answers)) is not None and value >= own}
     if above:
         name = max(above, key=lambda name: above[name])
         other = f"{name}, which sees no video of the question, {100 * above[name]:.1f}%"
@@ -89,7 +91,7 @@ def lead(model: System, everything: Measured, against: Sequence[Comparison], sys
         return f"{model.name}: {len(model.answers)} answers; the balanced accuracy is not defined for them."
     ends = f"95% interval {100 * number.interval.low:.1f} to {100 * number.interval.high:.1f}"
     said = f"{model.name} has a balanced accuracy of {100 * number.value:.1f}% ({ends})"
-    kinds: Mapping[str, str] = {system.name: system.kind for system in systems}
+    kinds: Mapping[str, str] = {system.short: system.kind for system in systems}
     known = {c.first: c.differences[BALANCED_ACCURACY.key] for c in against if kinds[c.first] == "blind"}
     differences = {name: difference for name, difference in known.items() if difference is not None}
     if not differences:

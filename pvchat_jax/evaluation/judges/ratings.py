@@ -25,6 +25,7 @@ class Ratings:
         self.judge = judge
         self._path = path
         self._known: dict[str, int | None] = {}
+        self._keys: dict[tuple[str, Answer], str] = {}
         if path is not None and path.is_file():
             self._read(path.read_text(encoding="utf-8"))
 
@@ -62,8 +63,10 @@ class Ratings:
         return SumMetric(key=rubric.key, title=rubric.title, terms=terms, finish=share, unit="rating")
 
     def _key(self, rubric: Rubric, answer: Answer) -> str:
-        text = json.dumps([self.judge.name, rubric.key, answer.type, prompt(rubric, answer)])
-        return hashlib.sha256(text.encode()).hexdigest()
+        if (rubric.key, answer) not in self._keys:
+            text = json.dumps([self.judge.name, rubric.key, answer.type, prompt(rubric, answer)])
+            self._keys[rubric.key, answer] = hashlib.sha256(text.encode()).hexdigest()
+        return self._keys[rubric.key, answer]
 
     def _keep(self, rubric: Rubric, key: str, rating: int | None) -> None:
         self._known[key] = rating

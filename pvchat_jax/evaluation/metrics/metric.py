@@ -5,6 +5,7 @@ one. So one definition gives the score, its interval, and the interval of the di
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
@@ -91,6 +92,10 @@ class SumMetric:
     finish: Callable[[np.ndarray], np.ndarray]
     unit: Unit = "percent"
     higher_is_better: bool = True
+
+    def remembering(self) -> "SumMetric":
+        """The same score, which looks at each answer once, however many slices it is in."""
+        return dataclasses.replace(self, terms=functools.cache(self.terms))
 
     def count(self, answers: Sequence[Answer]) -> int:
         """See `Metric`."""

@@ -118,9 +118,7 @@ def training_videos(runs: Sequence[str], files: Sequence[Path]) -> tuple[list[st
     if files:
         return [video for path in files for video in _videos_in(path)], ()
     if not runs:
-        return [], (
-            "The training videos are not known, so nothing says that they are not among those of the test; name them with --train.",
-        )
+        return [], ("The training videos are not known, so test videos may be among them; name them with --train.",)
     videos: list[str] = []
     unknown: list[str] = []
     for run in runs:

@@ -89,6 +89,5 @@ def without_repetitions(systems: Sequence[System]) -> list[System]:
         if system.kind != "model":
             seen.add(identity)
     shorts = [system.short for system in kept]
-    return [
-        dataclasses.replace(system, name=system.short) if shorts.count(system.short) == 1 and system.short else system for system in kept
-    ]
+    alone = {short for short in shorts if short and shorts.count(short) == 1}
+    return [dataclasses.replace(system, name=system.short) if system.short in alone else system for system in kept]

@@ -79,11 +79,11 @@ def with_constants(model: System, beside: Sequence[System] = ()) -> list[System]
 
 
 def without_repetitions(systems: Sequence[System]) -> list[System]:
-    """Without what says the same to the same questions as one before, under the shortest names that tell the rest apart."""
+    """Without a system held against several models that says the same each time, under the shortest names that tell the rest apart."""
     seen: set[int] = set()
     kept = []
     for system in systems:
-        identity = hash(system.answers)
+        identity = hash((system.short, system.answers))
         if system.kind == "model" or identity not in seen:
             kept.append(system)
         if system.kind != "model":

@@ -3,6 +3,7 @@
 F1 is not rescaled with a baseline, as in the figures that others publish for this task; so even unrelated sentences score high.
 """
 
+import importlib.metadata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ class BertScorer:
           UserError: bert-score is not installed, or the directory holds no such model.
         """
         try:
-            import bert_score
             import bert_score.utils as package
             import transformers
         except ImportError as error:
@@ -50,7 +50,7 @@ class BertScorer:
         self._tokenizer.model_max_length = min(self._tokenizer.model_max_length, config.max_position_embeddings - 2)
         self._package, self._device = package, device
         self._known: dict[tuple[str, str], float] = {}
-        versions = f"bert-score {bert_score.__version__}, transformers {transformers.__version__}"
+        versions = f"bert-score {importlib.metadata.version('bert-score')}, transformers {transformers.__version__}"
         self.name = f"{directory.name}, layer {self._layer}, F1 not rescaled, no idf ({versions})"
 
     def score(self, answers: Iterable[Answer]) -> None:

@@ -1,6 +1,7 @@
 """Judges: what is asked, what is read from the reply, what is kept, and how far each is right about answers of known quality."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pvchat_jax.chat_models.endpoint import ChatEndpoint, Purpose
 from pvchat_jax.chat_models.replies import ModelUnavailable
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.answer_record import Answer
 from pvchat_jax.evaluation.judges.agreement import known_answers, measure_agreement
-from pvchat_jax.evaluation.judges.chat import choose_judge
+from pvchat_jax.evaluation.judges.chat import ChatJudge, choose_judge
 from pvchat_jax.evaluation.judges.ratings import Ratings
 from pvchat_jax.evaluation.judges.rubric import (
     DESCRIPTIVE_COMPLETENESS,
@@ -184,9 +186,9 @@ def test_ratings_are_kept_and_a_broken_run_goes_on(tmp_path: Path) -> None:
 def test_a_server_that_is_gone_ends_the_rating() -> None:
     pytest.importorskip("openai")
     with Server(lambda body, number: completion("")).running() as server:
-        url = server.url
+        endpoint = ChatEndpoint(server.url, "m", Purpose("texts", "texts", "eval"), max_retries=0)
     with pytest.raises(ModelUnavailable, match="start it"):
-        Ratings(choose_judge(url, "m")).rate(ENTITY_SPECIFICITY, [WAVES])
+        Ratings(ChatJudge("m", 1, functools.partial(endpoint.reply, ""))).rate(ENTITY_SPECIFICITY, [WAVES])
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def tiny_chat_model(folder: Path) -> Path:
     with torch.no_grad():
         for weight in model.parameters():
             weight *= 10
-    model.generation_config = GenerationConfig(eos_token_id=2, pad_token_id=0, max_length=24)
+    model.generation_config = GenerationConfig(eos_token_id=2, pad_token_id=0, exponential_decay_length_penalty=(8, 2.0))
     directory = folder / "tiny-judge"
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)

@@ -35,9 +35,11 @@ def list_answers(card: Card) -> Lists:
     for system in card.systems:
         known: dict[frozenset[int], str] = {}
         about = {metric.key: [metric.count([answer]) > 0 for answer in system.answers] for metric in card.instruments.metrics}
-        for part in card.scores[system.name]:
+        for part, measured in card.scores[system.name].items():
             inside = [index for index, answer in enumerate(system.answers) if KINDS[part.kind](answer) == part.name]
             for metric in card.instruments.metrics:
+                if measured.numbers[metric.key].value is None:
+                    continue  # no figure is shown
                 own = frozenset(index for index in inside if about[metric.key][index])
                 anchor = known.setdefault(own, f"a{len(members)}")
                 if anchor not in members:

@@ -88,7 +88,7 @@ def test_a_damaged_item_is_named(tmp_path: Path) -> None:
     folder = next((tmp_path / "items").glob("*personalized"))
     lines = (folder / "answers.jsonl").read_text()
     (folder / "answers.jsonl").write_text(lines[: len(lines) // 2])
-    with pytest.raises(UserError, match=r"answers\.jsonl, line 8, is not JSON"):
+    with pytest.raises(UserError, match=r"answers\.jsonl, line \d+, is not JSON"):
         load_systems(tmp_path)
     (folder / "item.json").write_text("{}")
     with pytest.raises(UserError, match=r"item\.json lacks system"):

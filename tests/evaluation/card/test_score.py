@@ -44,14 +44,12 @@ def test_the_gate_closes_when_scores_fall(results: Path, tmp_path: Path, baselin
         (["good.json", "--baseline=bad.json", "--gate=accurracy"], "no score 'accurracy'"),
         (["good.json", "--baseline=gone.json"], "does not exist"),
         (["good.json", "--judge=nobody"], "correct --judge"),
-        (["good.json", "--bertscore_model=gone"], "no config.json"),
         (["good.json", "--train=gone.jsonl"], "does not exist"),
     ],
 )
 def test_mistakes_are_told_in_a_line(
     results: Path, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("bert_score")
     monkeypatch.chdir(results)
     with pytest.raises(SystemExit) as caught:
         main([*arguments, "--out=x"])

@@ -11,10 +11,13 @@ from rich.console import Console
 
 from pvchat_jax.benchmarking.numbers import existence_by_person, mean_and_spread, numbers_of
 from pvchat_jax.benchmarking.systems import (
+    ALWAYS_NO,
+    ALWAYS_YES,
     PERSONALIZED,
     WRONG_PERSON,
     ask_others,
     ask_run,
+    constant_answers,
     encode_test,
 )
 from pvchat_jax.config.benchmark_schema import BenchmarkConfig
@@ -22,7 +25,6 @@ from pvchat_jax.config.drawn_person_schema import DrawnPersonConfig
 from pvchat_jax.config.flags import to_dict
 from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.errors import UserError
-from pvchat_jax.evaluation.constants import ALWAYS_NO, ALWAYS_YES, constant_answers
 from pvchat_jax.files import write_atomically
 from pvchat_jax.personalisation.run import personalise
 from pvchat_jax.world.build import WorldPaths, build_world
@@ -126,7 +128,7 @@ def _run_member(config: BenchmarkConfig, member: Member, console: Console) -> di
     systems = {PERSONALIZED: personal.answers}
     if config.baselines:
         systems |= ask_others(done.run, read_config(done.run), test, member.seed)
-        systems |= {name: constant_answers(personal.answers, name) for name in (ALWAYS_YES, ALWAYS_NO)}
+        systems |= {name: constant_answers(personal.answers, name).answers for name in (ALWAYS_YES, ALWAYS_NO)}
     truth = subject_of(member.subject)
     return {
         "subject": member.subject,

@@ -13,8 +13,8 @@ from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.data.records import Record, load_records
 from pvchat_jax.data.tokenizer import load_tokenizer
 from pvchat_jax.evaluation.activity import HeadActivity
-from pvchat_jax.evaluation.answer_record import Answer, SetAside
 from pvchat_jax.evaluation.generation import answer_records, encode_records
+from pvchat_jax.evaluation.scores import Answer, SetAside
 from pvchat_jax.evaluation.threshold import read_threshold
 from pvchat_jax.models.config import impersonal
 from pvchat_jax.models.pvchat import build_pvchat
@@ -23,6 +23,7 @@ from pvchat_jax.training.initialise import abstract_params, load_run, starting_p
 from pvchat_jax.training.partition import join_params
 
 PERSONALIZED, BASE, QUESTION_ONLY, WRONG_PERSON = "personalized", "base", "question_only", "wrong_person"
+ALWAYS_YES, ALWAYS_NO = "always_yes", "always_no"
 
 
 class TestVideos(NamedTuple):
@@ -104,3 +105,20 @@ def ask_others(run: Path, config: TrainConfig, test: TestVideos, seed: int) -> d
       config: of the run's last stage.
     """
     return {BASE: ask_base(config, test).answers, QUESTION_ONLY: ask_run(run, test, shuffle_seed=seed).answers}
+
+
+def constant_answers(answers: Sequence[Answer], system: str) -> Answers:
+    """What always saying yes, or always saying no, would answer: the former gives the most common answer about content, the
+    latter refuses."""
+    common = {kind: _most_common([a.gold for a in answers if a.type == kind and a.present]) for kind in {a.type for a in answers}}
+
+    def say(answer: Answer) -> str:
+        if answer.type == "existence":
+            return f"Yes, {answer.subject} is here." if system == ALWAYS_YES else f"No, {answer.subject} is not here."
+        return common[answer.type] if system == ALWAYS_YES else f"{answer.subject} is not here."
+
+    return Answers([dataclasses.replace(answer, answer=say(answer), log_odds=None) for answer in answers], None)
+
+
+def _most_common(texts: Sequence[str]) -> str:
+    return max(sorted(set(texts)), key=texts.count) if texts else ""

@@ -3,8 +3,8 @@
 import pytest
 
 from pvchat_jax.benchmarking.numbers import existence_by_person, mean_and_spread, numbers_of
-from pvchat_jax.evaluation.answer_record import Answer
-from pvchat_jax.evaluation.constants import ALWAYS_NO, ALWAYS_YES, constant_answers
+from pvchat_jax.benchmarking.systems import ALWAYS_NO, ALWAYS_YES, constant_answers
+from pvchat_jax.evaluation.scores import Answer
 from tests.evaluation.answered import content, existence
 
 REFUSAL = "<Wilson> is not here."
@@ -37,8 +37,8 @@ def test_existence_is_told_apart_by_grade() -> None:
 
 
 def test_always_yes_and_always_no_get_no_more_than_guessing() -> None:
-    yes = numbers_of(constant_answers(asked(), ALWAYS_YES))
-    no = numbers_of(constant_answers(asked(), ALWAYS_NO))
+    yes = numbers_of(constant_answers(asked(), ALWAYS_YES).answers)
+    no = numbers_of(constant_answers(asked(), ALWAYS_NO).answers)
     assert yes["existence_balanced"] == no["existence_balanced"] == 0.5
     assert (yes["appearance"], yes["action"], yes["location"], yes["refusal"]) == (1, 0.5, 0.75, 0)
     assert (no["appearance"], no["action"], no["location"], no["refusal"]) == (0, 0, 0, 1)

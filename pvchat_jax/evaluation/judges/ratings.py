@@ -70,7 +70,7 @@ class Ratings:
 
     def _keep(self, rubric: Rubric, key: str, rating: int | None) -> None:
         self._known[key] = rating
-        if self._path is not None:
+        if self._path is not None and rating is not None:  # what failed is asked for again
             self._path.parent.mkdir(parents=True, exist_ok=True)
             line = json.dumps({"key": key, "judge": self.judge.name, "rubric": rubric.key, "rating": rating})
             with self._path.open("a", encoding="utf-8") as file:

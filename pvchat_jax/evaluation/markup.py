@@ -20,7 +20,7 @@ class Section(NamedTuple):
 
 
 class Linked(NamedTuple):
-    """Text of a cell that leads to `anchor`, and a smaller line below it."""
+    """Text of a cell that leads to `anchor`, if there is one, and a smaller line below it."""
 
     text: str
     anchor: str
@@ -28,7 +28,7 @@ class Linked(NamedTuple):
 
     def markup(self) -> str:
         below = f"<small>{text(self.below)}</small>" if self.below else ""
-        return f'<a class="figure" href="#{self.anchor}">{text(self.text)}</a>{below}'
+        return (f'<a class="figure" href="#{self.anchor}">{text(self.text)}</a>' if self.anchor else text(self.text)) + below
 
 
 def text(value: object) -> str:
@@ -46,13 +46,17 @@ def figure(title: str, drawing: str) -> str:
     return f"<figure><figcaption>{text(title)}</figcaption>{drawing}</figure>"
 
 
-def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Linked]], emphasised: int = 0, *, wraps: bool = False) -> str:
-    """A table whose first column names the rows; the first `emphasised` rows stand out. One that `wraps` holds texts, not numbers."""
+def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Linked]], emphasised: int = 0, *, style: str = "") -> str:
+    """A table whose first column names the rows; the first `emphasised` rows stand out.
+
+    Args:
+      style: `dense` for many columns of numbers, `wrap` for texts.
+    """
     head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
     body = ""
     for index, (name, *cells) in enumerate(rows):
         values = "".join(f"<td>{cell.markup() if isinstance(cell, Linked) else text(cell)}</td>" for cell in cells)
         body += f'<tr{" class=model" if index < emphasised else ""}><th scope="row">{text(name)}</th>{values}</tr>'
-    style = ' class="wrap"' if wraps else ""
+    styled = f' class="{style}"' if style else ""
     content = f"<caption>{text(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll" role="region" aria-label="{text(caption)}" tabindex="0"><table{style}>{content}</table></div>'
+    return f'<div class="scroll" role="region" aria-label="{text(caption)}" tabindex="0"><table{styled}>{content}</table></div>'

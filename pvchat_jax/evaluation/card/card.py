@@ -37,7 +37,7 @@ class Card:
     """Everything that the files say.
 
     Attributes:
-      systems: those that are shown, models first each with what it is held against.
+      systems: those that are shown, models first.
       scores: by name of the system.
       against: each model beside what it is held against, by name of the model.
       compared: the other models beside the first.
@@ -69,7 +69,7 @@ def make_card(
       inputs: where the systems were read.
       seed: of the resamples.
     """
-    shown = without_repetitions(systems)
+    shown = sorted(without_repetitions(systems), key=lambda system: system.kind != "model")
     models = [system for system in shown if system.kind == "model"]
     scores = {system.name: measure_system(instruments.metrics, system, seed) for system in shown}
     against = {model.name: tuple(held_against(model, systems, instruments.metrics, seed)) for model in models}

@@ -104,11 +104,12 @@ def _csv_rows(card: Card) -> Iterator[tuple[Any, ...]]:
 def card_latex(card: Card) -> str:
     """A table of the systems with the scores that papers show; needs the package booktabs."""
     metrics = [metric for key in _LATEX_METRICS for metric in card.instruments.metrics if metric.key == key]
+    first_other = next((system for system in card.systems if system.kind != "model"), None)
     rows = []
     for system in card.systems:
         numbers = card.scores[system.name][WHOLE].numbers
         cells = [_latex_cell(metric, numbers[metric.key]) for metric in metrics]
-        if system.kind == "model" and rows:
+        if system == first_other:
             rows.append(r"\midrule")
         rows.append(" & ".join([system.name.translate(_LATEX), *cells]) + r" \\")
     head = " & ".join(["", *(metric.title + (r" (\%)" if metric.unit == "percent" else "") for metric in metrics)])

@@ -80,7 +80,9 @@ def _systems_section(card: Card, lists: Lists) -> Section:
     parts = []
     for title, metrics in _groups(card):
         rows = [(system.name, *_cells(card, lists, system.name, WHOLE, metrics)) for system in card.systems]
-        parts.append(table(f"{title} (shares in percent)", ("system", *_columns(metrics)), rows, emphasised=len(card.models)))
+        parts.append(
+            table(f"{title} (shares in percent)", ("system", *_columns(metrics)), rows, emphasised=len(card.models), style="dense")
+        )
     bars = []
     for system in card.systems:
         number = card.scores[system.name][WHOLE].numbers[BALANCED_ACCURACY.key]
@@ -104,14 +106,13 @@ def _against_table(card: Card, model: str) -> str:
     return table(f"How far {model} is above, in points", ("than", *(metric.title for metric in metrics)), rows)
 
 
-def _difference(metric: Metric, one: Comparison) -> str:
+def _difference(metric: Metric, one: Comparison) -> str | Linked:
     found = one.differences[metric.key]
     if found is None:
         return "-"
-    scale = 100 if metric.unit == "percent" else 1
-    digits = 1 if metric.unit == "percent" else 3
+    scale, digits = (100, 1) if metric.unit == "percent" else (1, 3)
     low, high = (f"{scale * end:+.{digits}f}" for end in found.interval)
-    return f"{scale * found.value:+.{digits}f} ({low} to {high}), p {found.p_value:.2g}"
+    return Linked(f"{scale * found.value:+.{digits}f}", "", f"{low} to {high}, p {found.p_value:.2g}")
 
 
 def _slice_sections(card: Card, lists: Lists) -> Iterator[Section]:
@@ -124,24 +125,25 @@ def _slice_sections(card: Card, lists: Lists) -> Iterator[Section]:
         "in the video": "By who is in the video",
     }
     for kind, title in titles.items():
-        content = ""
-        for caption, metrics in _groups(card):
-            rows = []
-            for model in card.models:
-                for part in card.scores[model.name]:
-                    if part.kind == kind:
-                        name = part.name if len(card.models) == 1 else f"{part.name} · {model.name}"
-                        rows.append((name, model.name, part))
-            used = [
-                metric
-                for metric in metrics
-                if any(card.scores[model][part].numbers[metric.key].value is not None for _, model, part in rows)
-            ]
-            if rows and used:
-                cells = [(name, *_cells(card, lists, model, part, used)) for name, model, part in rows]
-                content += table(f"{caption} (shares in percent)", (kind, *_columns(used)), cells)
+        content = "".join(_slice_table(card, lists, kind, caption, metrics) for caption, metrics in _groups(card))
         if content:
             yield Section(names[kind], title, content)
+
+
+def _slice_table(card: Card, lists: Lists, kind: str, caption: str, metrics: Sequence[Metric]) -> str:
+    """A row per slice of a kind and model; without rows and columns in which nothing is defined."""
+
+    def has_value(model: str, part: Slice, metric: Metric) -> bool:
+        return card.scores[model][part].numbers[metric.key].value is not None
+
+    rows = [(model.name, part) for model in card.models for part in card.scores[model.name] if part.kind == kind]
+    used = [metric for metric in metrics if any(has_value(model, part, metric) for model, part in rows)]
+    cells = [
+        (part.name if len(card.models) == 1 else f"{part.name} · {model}", *_cells(card, lists, model, part, used))
+        for model, part in rows
+        if any(has_value(model, part, metric) for metric in used)
+    ]
+    return table(f"{caption} (shares in percent)", (kind, *_columns(used)), cells, style="dense") if cells else ""
 
 
 def _columns(metrics: Sequence[Metric]) -> list[str]:
@@ -160,7 +162,7 @@ def _cells(card: Card, lists: Lists, system: str, part: Slice, metrics: Sequence
 def _ends(metric: Metric, number: Number) -> str:
     if number.interval is None or number.interval.low == number.interval.high:
         return ""
-    return " to ".join(shown(metric, end) for end in number.interval)
+    return "–".join(shown(metric, end) for end in number.interval)
 
 
 def _small_print(card: Card) -> str:
@@ -191,12 +193,12 @@ def _leaks_section(card: Card) -> Section:
     nearest = "" if check.nearest is None else f" The nearest pair differs in {100 * check.nearest:.0f}% of the bits."
     said = f"{check.num_test} test videos against {check.num_train} training videos, by a perceptual hash of eight frames.{nearest}"
     rows = [(Path(leak.test).name, leak.test, leak.train, f"{100 * leak.distance:.1f}") for leak in check.leaks]
-    found = table("Nearly the same", ("video", "test", "training", "bits, %"), rows, wraps=True) if rows else ""
+    found = table("Nearly the same", ("video", "test", "training", "bits, %"), rows, style="wrap") if rows else ""
     return Section("near_duplicates", "Was a test video trained on?", found + note(said, *check.not_checked))
 
 
 def _methods_section(card: Card) -> Section:
-    methods = table("How scores were counted", ("score", "by"), list(card.instruments.methods.items()), wraps=True)
+    methods = table("How scores were counted", ("score", "by"), list(card.instruments.methods.items()), style="wrap")
     columns = ("rating", "answers", "rank, all", "rank, same words", "rank, other words", "mean error", "unread")
     rows = [
         (
@@ -213,5 +215,5 @@ def _methods_section(card: Card) -> Section:
         "reference answer, half of them other words. Ratings of different judges are not comparable."
     )
     about = [(f"What {model.name} is", list(model.facts.items())) for model in card.models if model.facts]
-    facts = "".join(table(caption, ("field", "value"), rows_of, wraps=True) for caption, rows_of in about)
+    facts = "".join(table(caption, ("field", "value"), rows_of, style="wrap") for caption, rows_of in about)
     return Section("methods", "How it was measured", methods + agreement + (below if rows else "") + facts)

@@ -32,9 +32,10 @@ def write_card_page(path: Path, card: Card) -> None:
     sections = [section for section in _sections(card, lists) if section is not None]
     model = card.models[0]
     whole = card.scores[model.name][WHOLE]
+    who = "One model was" if len(card.models) == 1 else f"{len(card.models)} models; the first was"
     facts = (
-        f"{len(card.models)} {'model' if len(card.models) == 1 else 'models'}; the first was asked {whole.num_questions} questions about "
-        f"{whole.num_videos} videos and {whole.num_subjects} {'person' if whole.num_subjects == 1 else 'people'}. "
+        f"{who} asked {whole.num_questions} questions about {whole.num_videos} videos and "
+        f"{whole.num_subjects} {'person' if whole.num_subjects == 1 else 'people'}. "
         f"Read from {', '.join(card.inputs)}."
     )
     write_page(path, card.title, facts, sections, verdict=card.lead, tiles="".join(_tiles(card, lists)))

@@ -14,7 +14,7 @@ from pvchat_jax.evaluation.metrics.metric import Metric, value_of
 _PLAIN = {BALANCED_ACCURACY.key: "the balanced accuracy", CONTENT_ACCURACY.key: "right answers about content"}
 _FEW_SUBJECTS = 6
 _MANY_UNKNOWN = 0.1
-_LACKS = {"blind": "sees no video of the question", "impersonal": "does not know this person"}
+_LACKS = {"blind": "sees no video of the question", "impersonal": "does not know this person, or was asked about another name"}
 
 
 def held_against(model: System, systems: Sequence[System], metrics: Sequence[Metric], seed: int = 0) -> list[Comparison]:

@@ -13,8 +13,8 @@ from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.data.records import Record, load_records
 from pvchat_jax.data.tokenizer import load_tokenizer
 from pvchat_jax.evaluation.activity import HeadActivity
+from pvchat_jax.evaluation.answer_record import Answer, SetAside
 from pvchat_jax.evaluation.generation import answer_records, encode_records
-from pvchat_jax.evaluation.scores import Answer, SetAside
 from pvchat_jax.evaluation.threshold import read_threshold
 from pvchat_jax.models.config import impersonal
 from pvchat_jax.models.pvchat import build_pvchat

@@ -20,7 +20,7 @@ from pvchat_jax.data.tokenizer import SubjectTokenizer
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.activity import ActivityMeter, HeadActivity
-from pvchat_jax.evaluation.scores import Answer, SetAside
+from pvchat_jax.evaluation.answer_record import Answer, SetAside
 from pvchat_jax.inference.engine import Engine, PromptShape, Seen, make_encoder
 from pvchat_jax.inference.options import DecodingOptions
 

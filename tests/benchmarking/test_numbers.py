@@ -4,7 +4,7 @@ import pytest
 
 from pvchat_jax.benchmarking.numbers import existence_by_person, mean_and_spread, numbers_of
 from pvchat_jax.benchmarking.systems import ALWAYS_NO, ALWAYS_YES, constant_answers
-from pvchat_jax.evaluation.scores import Answer
+from pvchat_jax.evaluation.answer_record import Answer
 from tests.evaluation.answered import content, existence
 
 REFUSAL = "<Wilson> is not here."

@@ -12,9 +12,14 @@ from tests.evaluation.card.made import write_sweep
 from tests.evaluation.test_html_report_in_browser import _SWITCHES, browser, measure
 
 _PICK = """<!doctype html><meta charset="utf-8"><body>
-<iframe src="report.html#{anchor}" style="width: 1000px; height: 900px; border: 0"></iframe>
+<iframe src="report.html" style="width: 1000px; height: 900px; border: 0"></iframe>
 <script>
-window.addEventListener("load", () => setTimeout(() => {{
+const follow = () => {{
+  const frame = document.querySelector("iframe");
+  frame.contentDocument.documentElement.style.scrollBehavior = "auto";
+  [...frame.contentDocument.querySelectorAll("a.figure")].find(link => link.hash === "#{anchor}").click();
+}};
+window.addEventListener("load", () => {{ follow(); setTimeout(() => {{
   const page = document.querySelector("iframe").contentDocument;
   const head = page.getElementById("{anchor}");
   const items = [...head.parentElement.querySelectorAll("li")];
@@ -25,7 +30,7 @@ window.addEventListener("load", () => setTimeout(() => {{
     top: head.getBoundingClientRect().top,
   }};
   document.body.textContent = "FOUND" + JSON.stringify(found) + "END";
-}}, 200));
+}}, 500); }});
 </script></body>"""
 
 

@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from pvchat_jax.data.presence import parse_presence
+from pvchat_jax.evaluation.answer_record import Answer, describe_person
 from pvchat_jax.evaluation.answers import is_refusal
-from pvchat_jax.evaluation.scores import Answer, describe_person
 from pvchat_jax.world.slots import SLOTS, slot_accuracy
 
 NUMBERS = ("existence_balanced", "appearance", "action", "location", "refusal")

@@ -9,7 +9,7 @@ from pvchat_jax.benchmarking.variants import DEFAULT, QUESTIONS
 from pvchat_jax.evaluation.html_report import write_page
 from pvchat_jax.evaluation.interval_chart import draw_intervals
 from pvchat_jax.evaluation.markup import Section, figure, note, table
-from pvchat_jax.evaluation.scores import Interval
+from pvchat_jax.evaluation.metrics.bootstrap import Interval
 
 _NOTE = "In percent, mean ± standard deviation over runs. A difference inside the spreads says nothing at this size."
 

@@ -37,6 +37,13 @@ _CONTRACTIONS = (
 _EXCEPT = r"(?:but|except|besides|bar|apart from|aside from|other than|than)(?: for)?"
 # Fixed phrases whose words would mislead the clause rules below; order matters.
 _IDIOMS = (
+    (re.compile(r"^\W*(?:so )?(?:the|my) (?:short )?answer is\b\W*"), ""),
+    (re.compile(r"\bat no (?:time|moment|stage)\b|\bunder no circumstances\b"), "never"),
+    (re.compile(r"\b(?:can|could|will|would) not (?:be )?den(?:y|ied)\b"), " "),
+    (re.compile(r"\bnot (?:(?:a|one|any|single) )*(?:frame|moment|shot|scene|second) without\b"), " "),
+    (re.compile(r"\bwithout (?:exception|difficulty|effort|fail|interruption)\b"), " "),
+    (re.compile(r"\b(?:not|never) (?:leaves?|miss|hard|difficult)\b"), " "),
+    (re.compile(rf"\b(?:other than|instead of|rather than|unlike) (?={_OTHER})"), "; not "),
     (re.compile(rf"\b(?:nobody|none|nothing|no other \w+)(?: else| other)? {_EXCEPT} (?={_NAME})"), " "),
     (re.compile(rf"\b(?:every|any)(?:one|body|thing|where)(?: else)? {_EXCEPT} (?={_NAME})"), " not "),
     (re.compile(rf"\b(?:other than|instead of|rather than|unlike|different(?: \w+)? (?:from|than|to)) (?={_NAME})"), " not "),
@@ -62,6 +69,7 @@ _HEDGES = (
     re.compile(r"\bnot (?:entirely |quite |completely )?(?:sure|certain|clear)\b"),
     re.compile(r"\b(?:unsure|uncertain|unclear|maybe|perhaps|possibly|presumably)\b"),
     re.compile(r"\b(?:(?:hard|difficult|impossible) to (?:say|tell|know)|not know|yes and no)\b"),
+    re.compile(rf"\b(?:might|may|could) (?:not )?be {_SUBJECT}"),
     re.compile(rf"(?:^\w+ |^(?:this|that|the) \w+ |{_SUBJECT} )(?:might|may|could) (?:not )?(?:be|have|appear|show)\b"),
     re.compile(
         r"\b(?:not|unable to) (?:be able to )?(?:say|tell|know|determine|confirm|verify|establish|judge|decide)"
@@ -72,6 +80,9 @@ _HEDGES = (
     re.compile(rf"\b(?:if|whether)\b[^{_SUBJECT}]*{_SUBJECT}"),
     re.compile(rf"\b(?:look|search|check|scan|watch|wait)\w*(?: \w+){{0,4}} for {_SUBJECT}"),
 )
+
+_UNTRUE = re.compile(r"\b(?:(?:not|never) (?:true|the case|correct|right)|untrue|false|wrong)\b(?: to (?:say|claim|think))? that\b")
+_OPPOSITE: dict[Presence, Presence] = {"present": "absent", "absent": "present", "unknown": "unknown"}
 
 _NEGATORS = frozenset(
     "not no never neither nor without zero unable fail fails failed failing impossible lack lacks lacked lacking missing".split()
@@ -168,6 +179,8 @@ def _is_hedged(clause: str) -> bool:
 
 def _named_verdict(clause: str) -> Presence:
     """What a clause that names the subject says about its presence."""
+    if _UNTRUE.search(clause):
+        return _OPPOSITE[_named_verdict(_UNTRUE.sub(" ", clause, count=1))]
     if _is_hedged(clause):
         return "unknown"
     denied, affirmed, other = _negations(_words(clause))

@@ -13,7 +13,7 @@ Questions about several people make a result file one of several people, where o
 import dataclasses
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from pvchat_jax.data.json_fields import ObjectReader, Problem, parse_json, suggestion
 from pvchat_jax.data.presence_cues import denies_presence
@@ -46,6 +46,17 @@ class _Cast:
     file: str
 
 
+class Result(NamedTuple):
+    """A video of a result file, what a model answered to each question of `record`, and where it stands (`results[4]`).
+
+    An answer is None where the file has none.
+    """
+
+    place: str
+    record: Record
+    generated: tuple[str | None, ...]
+
+
 def parse_reference(text: str, file: str, subject: str | None) -> tuple[list[tuple[str, Record]], list[Problem]]:
     """Parses the text of a file of the original project.
 
@@ -57,6 +68,12 @@ def parse_reference(text: str, file: str, subject: str | None) -> tuple[list[tup
     Returns:
       Records of the videos that have no problem (`video` as written) with their places (`videos[4]`), and all problems.
     """
+    parsed, problems = parse_results(text, file, subject)
+    return [(place, record) for place, record, _ in parsed], problems
+
+
+def parse_results(text: str, file: str, subject: str | None) -> tuple[list[Result], list[Problem]]:
+    """Like `parse_reference`, with the answers that a result file of the original project, or of its baselines, has."""
     problems: list[Problem] = []
     items = _find_list(text, file, problems)
     if items is None:
@@ -70,10 +87,20 @@ def parse_reference(text: str, file: str, subject: str | None) -> tuple[list[tup
         return [], problems
     people = max((_count_people(reader.value, are_results=name == "results") for reader in readers), default=1)
     cast = _Cast(subject, people, file)
-    located = [(reader.record, record) for reader in readers if (record := _parse_video(reader, cast)) is not None]
-    if located and not problems:
+    parsed = [result for reader in readers if (result := _parse_video(reader, cast)) is not None]
+    if parsed and not problems:
         _check_legacy_subject(readers, cast, problems)
-    return located, problems
+    return parsed, problems
+
+
+def people_asked_for(text: str) -> list[str]:
+    """Names such as `<Aa>` in the questions of a result file, which keeps no other trace of who was taught; in order of appearance."""
+    try:
+        results = parse_json(text)["results"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    found = [name for value in results if isinstance(value, dict) for name in _people_asked_for(value)] if isinstance(results, list) else []
+    return list(dict.fromkeys(found))
 
 
 def question_type(question: str, is_special: bool | None = None) -> str:
@@ -146,22 +173,23 @@ def _count_people(value: dict[str, Any], *, are_results: bool) -> int:
     return 2 if several or (are_results and len(_people_asked_for(value)) > 1) else 1
 
 
-def _people_asked_for(value: dict[str, Any]) -> set[str]:
+def _people_asked_for(value: dict[str, Any]) -> list[str]:
     """Names in a video's questions; result files have no other trace of who was taught."""
     pairs = value.get("qa_pairs")
     questions = [pair.get("question") for pair in pairs if isinstance(pair, dict)] if isinstance(pairs, list) else []
-    return {name for question in questions if isinstance(question, str) for name in re.findall(r"<\w+>", question)}
+    return list(dict.fromkeys(name for question in questions if isinstance(question, str) for name in re.findall(r"<\w+>", question)))
 
 
-def _parse_video(reader: ObjectReader, cast: _Cast) -> Record | None:
+def _parse_video(reader: ObjectReader, cast: _Cast) -> Result | None:
     before = len(reader.problems)
     video, parent = reader.path("video_path"), reader.label("ori_video_name")
     is_positive = reader.get("is_positive", bool, required=False)
     sample_type = reader.choice("sample_type", _SAMPLE_TYPES, required=False)
     names = _names(reader, cast, is_needed=sample_type in _MEMBERS)
-    questions = _parse_pairs(reader, _substitutions(names, cast), cast)
+    pairs = _parse_pairs(reader, _substitutions(names, cast), cast)
     if len(reader.problems) > before:
         return None
+    questions = tuple(question for question, _ in pairs)
     legacy = cast.people == 1 and is_positive is None and _states_owner(reader)
     if legacy:
         present = _bare(reader.value["sks_present"]) == _bare(cast.subject)
@@ -178,7 +206,10 @@ def _parse_video(reader: ObjectReader, cast: _Cast) -> Record | None:
     if legacy and not present:
         questions = tuple(_refused(question, cast.subject) for question in questions)
     role = "positive" if present else "easy_negative"
-    return Record(video=video, subject=cast.subject, role=role, origin=origin_of(video), parent=parent, questions=questions)
+    record = Record(video=video, subject=cast.subject, role=role, origin=origin_of(video), parent=parent, questions=questions)
+    if _MEMBERS.get(sample_type or ""):
+        record = dataclasses.replace(record, truth={"people": len(_MEMBERS[sample_type])})
+    return Result(reader.record, record, tuple(generated for _, generated in pairs))
 
 
 def _states_owner(reader: ObjectReader) -> bool:
@@ -222,7 +253,8 @@ def _substitutions(names: dict[int, str], cast: _Cast) -> dict[str, str]:
     return result
 
 
-def _parse_pairs(reader: ObjectReader, substitutions: dict[str, str], cast: _Cast) -> tuple[Question, ...]:
+def _parse_pairs(reader: ObjectReader, substitutions: dict[str, str], cast: _Cast) -> list[tuple[Question, str | None]]:
+    """Questions about the subject, each with what a model answered if the file says that."""
     items = reader.get("qa_pairs", list)
     if items == []:
         reader.complain("qa_pairs", "is empty; a video without questions trains nothing, so add one or remove the video")
@@ -233,15 +265,16 @@ def _parse_pairs(reader: ObjectReader, substitutions: dict[str, str], cast: _Cas
             continue
         question, answer = child.text("question"), child.text("answer")
         is_special = child.get("is_special", bool, required=False)
+        generated = child.get("generated_answer", str, required=False)
         if question is None or answer is None:
             continue
         for placeholder, name in substitutions.items():
             question, answer = question.replace(placeholder, name), answer.replace(placeholder, name)
         if cast.people == 1 or cast.subject in question:  # the rest asks about the other people of the video
-            questions.append(Question(question=question, answer=answer, type=question_type(question, is_special)))
+            questions.append((Question(question=question, answer=answer, type=question_type(question, is_special)), generated))
     if items and not questions and cast.people > 1:
         reader.complain("qa_pairs", f"has no question about '{cast.subject}'; add one or remove the video")
-    return tuple(questions)
+    return questions
 
 
 def _presence_in_answers(reader: ObjectReader, questions: tuple[Question, ...], subject: str) -> bool:

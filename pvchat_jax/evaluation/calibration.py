@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pvchat_jax.evaluation.scores import Answer
+import numpy as np
+
+from pvchat_jax.evaluation.answer_record import Answer
 
 _NUM_BINS = 10
 
@@ -42,28 +44,42 @@ def yes_probability(log_odds: float) -> float:
     return math.exp(log_odds) / (1 + math.exp(log_odds))
 
 
+def bin_terms(answer: Answer) -> tuple[float, ...] | None:
+    """What an answer adds to the bins: for each of them the number of answers, their probabilities and their present videos."""
+    if answer.log_odds is None:
+        return None
+    probability = yes_probability(answer.log_odds)
+    terms = np.zeros((_NUM_BINS, 3))
+    terms[min(int(probability * _NUM_BINS), _NUM_BINS - 1)] = 1.0, probability, answer.present
+    return tuple(terms.ravel().tolist())
+
+
+def expected_error(sums: np.ndarray) -> np.ndarray:
+    """Expected calibration error float[...] from the sums float[..., 30] of `bin_terms`; NaN without answers."""
+    bins = sums.reshape(*sums.shape[:-1], _NUM_BINS, 3)
+    total = bins[..., 0].sum(-1)
+    apart = np.abs(bins[..., 1] - bins[..., 2]).sum(-1)
+    return np.divide(apart, total, out=np.full(np.shape(total), np.nan), where=total > 0)
+
+
 def calibrate(answers: Sequence[Answer]) -> Calibration | None:
     """Reliability of the existence answers in ten bins of equal width; None if none has log-odds."""
-    grouped: list[list[tuple[float, bool]]] = [[] for _ in range(_NUM_BINS)]
-    for answer in answers:
-        if answer.log_odds is not None:
-            probability = yes_probability(answer.log_odds)
-            grouped[min(int(probability * _NUM_BINS), _NUM_BINS - 1)].append((probability, answer.present))
+    terms = [terms for answer in answers if (terms := bin_terms(answer)) is not None]
+    if not terms:
+        return None
+    sums = np.sum(terms, axis=0)
     bins = tuple(
         Bin(
             low=index / _NUM_BINS,
             high=(index + 1) / _NUM_BINS,
-            num_questions=len(group),
-            mean_probability=sum(probability for probability, _ in group) / len(group),
-            present_rate=sum(present for _, present in group) / len(group),
+            num_questions=int(count),
+            mean_probability=float(probability / count),
+            present_rate=float(present / count),
         )
-        for index, group in enumerate(grouped)
-        if group
+        for index, (count, probability, present) in enumerate(sums.reshape(_NUM_BINS, 3))
+        if count
     )
-    if not bins:
-        return None
-    total = sum(item.num_questions for item in bins)
-    return Calibration(bins, sum(item.num_questions * abs(item.mean_probability - item.present_rate) for item in bins) / total)
+    return Calibration(bins, float(expected_error(sums)))
 
 
 def balanced_accuracy_at(answers: Sequence[Answer], threshold: float) -> float | None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
+from pvchat_jax.evaluation.answer_record import Answer
 from pvchat_jax.evaluation.calibration import Calibration, balanced_accuracy_at, calibrate, yes_probability
 from pvchat_jax.evaluation.markup import Section, figure, note, table, text
-from pvchat_jax.evaluation.scores import Answer
 
 _SIZE, _LEFT, _TOP, _GAP, _BARS = 300, 50, 24, 22, 58
 _WIDTH, _HEIGHT = _LEFT + _SIZE + 14, _TOP + _SIZE + _GAP + _BARS + 44

@@ -13,7 +13,7 @@ from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.data.conversation import TextRow, build_prompt_row, build_training_row
 from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.tokenizer import SubjectTokenizer
-from pvchat_jax.evaluation.scores import Answer
+from pvchat_jax.evaluation.answer_record import Answer
 from pvchat_jax.inference.engine import Engine, PromptShape, Seen
 from pvchat_jax.inference.options import DecodingOptions
 
@@ -134,6 +134,7 @@ def as_answer(record: Record, question: Question, text: str, log_odds: float | N
         answer=text,
         log_odds=log_odds,
         grade=_grade(record),
+        people=_people(record),
     )
 
 
@@ -194,3 +195,11 @@ def _grade(record: Record) -> int | None:
     """In how many attributes a look-alike differs from the subject, where the record's truth lists them."""
     differences = record.truth.get("differences")
     return len(differences) if record.role == "hard_negative" and isinstance(differences, list) and differences else None
+
+
+def _people(record: Record) -> int | None:
+    """How many people the video shows, where the record's truth says so."""
+    if "bystander" in record.truth:
+        return 2 if record.truth["bystander"] else 1
+    people = record.truth.get("people")
+    return people if isinstance(people, int) else None

@@ -12,9 +12,10 @@ from pvchat_jax.config.schema import QUESTION_TYPES
 from pvchat_jax.data.records import ROLES
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
+from pvchat_jax.evaluation.answer_record import Answer, describe_person
 from pvchat_jax.evaluation.calibration import yes_probability
 from pvchat_jax.evaluation.markup import Section, note, text
-from pvchat_jax.evaluation.scores import Answer, describe_person, is_right
+from pvchat_jax.evaluation.metrics.verdicts import is_right
 
 _NUM_EACH = 12
 _NUM_FRAMES = 4

@@ -13,8 +13,8 @@ from pvchat_jax.data.tokenizer import SubjectTokenizer
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.activity import ActivityMeter, HeadActivity
+from pvchat_jax.evaluation.answer_record import Answer, SetAside
 from pvchat_jax.evaluation.examiner import Examiner, to_answers
-from pvchat_jax.evaluation.scores import Answer, SetAside
 from pvchat_jax.inference.engine import Engine
 
 VIDEOS_AT_ONCE = 4

@@ -101,20 +101,20 @@ def _tiles(evaluation: Evaluation) -> Iterator[str]:
     scores, existence = evaluation.scores, evaluation.scores.existence
     if existence.balanced_accuracy is not None and existence.interval is not None:
         ends = f"{100 * existence.interval.low:.0f} to {100 * existence.interval.high:.0f}"
-        yield _tile(f"{100 * existence.balanced_accuracy:.1f}%", "balanced accuracy", f"95% interval {ends}; guessing has 50")
+        yield tile(f"{100 * existence.balanced_accuracy:.1f}%", "balanced accuracy", f"95% interval {ends}; guessing has 50")
     if "hard_negative" in scores.by_role:
-        yield _tile(
+        yield tile(
             f"{100 * scores.by_role['hard_negative'].accuracy:.1f}%", "look-alikes told from the subject", "saying always no has 100"
         )
     if existence.auc is not None:
-        yield _tile(f"{existence.auc:.3f}", "AUC of yes against no", "guessing has 0.5")
+        yield tile(f"{existence.auc:.3f}", "AUC of yes against no", "guessing has 0.5")
     if count := sum(score.num_questions for score in scores.content.values()):
         right = sum(score.num_questions * score.accuracy for score in scores.content.values()) / count
         common = sum(score.num_questions * score.most_common_accuracy for score in scores.content.values()) / count
-        yield _tile(f"{100 * right:.1f}%", "content questions right", f"the most common answer has {100 * common:.1f}")
+        yield tile(f"{100 * right:.1f}%", "content questions right", f"the most common answer has {100 * common:.1f}")
 
 
-def _tile(value: str, name: str, context: str) -> str:
+def tile(value: str, name: str, context: str) -> str:
     return f'<p class="tile"><b>{text(value)}</b>{text(name)}<span>{text(context)}</span></p>'
 
 

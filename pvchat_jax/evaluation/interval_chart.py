@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pvchat_jax.evaluation.markup import text
-from pvchat_jax.evaluation.scores import Interval
+from pvchat_jax.evaluation.metrics.bootstrap import Interval
 
 _WIDTH, _RIGHT, _ROW, _BOTTOM = 440, 46, 24, 34
 _MAX_LABEL = 24

@@ -19,6 +19,18 @@ class Section(NamedTuple):
         return f'<a href="#{self.anchor}">{text(self.title)}</a>'
 
 
+class Linked(NamedTuple):
+    """Text of a cell that leads to `anchor`, if there is one, and a smaller line below it."""
+
+    text: str
+    anchor: str
+    below: str = ""
+
+    def markup(self) -> str:
+        below = f"<small>{text(self.below)}</small>" if self.below else ""
+        return (f'<a class="figure" href="#{self.anchor}">{text(self.text)}</a>' if self.anchor else text(self.text)) + below
+
+
 def text(value: object) -> str:
     """`value` as text of an element or inside a quoted attribute."""
     return html.escape(str(value), quote=True)
@@ -34,12 +46,17 @@ def figure(title: str, drawing: str) -> str:
     return f"<figure><figcaption>{text(title)}</figcaption>{drawing}</figure>"
 
 
-def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], emphasised: int = 0) -> str:
-    """A table whose first column names the rows; the first `emphasised` rows stand out."""
+def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str | Linked]], emphasised: int = 0, *, style: str = "") -> str:
+    """A table whose first column names the rows; the first `emphasised` rows stand out.
+
+    Args:
+      style: `dense` for many columns of numbers, `wrap` for texts.
+    """
     head = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
     body = ""
     for index, (name, *cells) in enumerate(rows):
-        values = "".join(f"<td>{text(cell)}</td>" for cell in cells)
+        values = "".join(f"<td>{cell.markup() if isinstance(cell, Linked) else text(cell)}</td>" for cell in cells)
         body += f'<tr{" class=model" if index < emphasised else ""}><th scope="row">{text(name)}</th>{values}</tr>'
+    styled = f' class="{style}"' if style else ""
     content = f"<caption>{text(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="scroll" role="region" aria-label="{text(caption)}" tabindex="0"><table>{content}</table></div>'
+    return f'<div class="scroll" role="region" aria-label="{text(caption)}" tabindex="0"><table{styled}>{content}</table></div>'

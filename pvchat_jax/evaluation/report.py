@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pvchat_jax.data.presence import parse_presence
 from pvchat_jax.evaluation.activity import HeadActivity
+from pvchat_jax.evaluation.answer_record import Answer, SetAside
 from pvchat_jax.evaluation.calibration import Calibration, calibrate
-from pvchat_jax.evaluation.scores import Answer, ExistenceScores, Scores, SetAside, is_right
+from pvchat_jax.evaluation.metrics.verdicts import is_right, said
+from pvchat_jax.evaluation.scores import ExistenceScores, Scores
 from pvchat_jax.files import write_atomically
 
 THIS_MODEL = "this model"
@@ -73,8 +74,8 @@ def _calibration_to_json(calibration: Calibration | None) -> dict[str, object] |
 
 
 def _answer_to_json(answer: Answer) -> dict[str, object]:
-    said = parse_presence(answer.answer, answer.subject) if answer.type == "existence" else None
-    return dataclasses.asdict(answer) | {"said": said, "right": is_right(answer)}
+    verdict = said(answer) if answer.type == "existence" else None
+    return dataclasses.asdict(answer) | {"said": verdict, "right": is_right(answer)}
 
 
 def verdict(scores: Scores) -> tuple[str, ...]:

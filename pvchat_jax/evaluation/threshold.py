@@ -8,7 +8,7 @@ import numpy as np
 
 from pvchat_jax.config.pack_manifest import THRESHOLD_FILE
 from pvchat_jax.errors import UserError
-from pvchat_jax.evaluation.scores import Answer
+from pvchat_jax.evaluation.answer_record import Answer
 from pvchat_jax.files import write_atomically
 
 

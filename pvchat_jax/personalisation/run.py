@@ -15,10 +15,10 @@ from pvchat_jax.config.drawn_person_schema import CLIP_SETS, DrawnPersonConfig
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.data.records import Record, load_records, write_records
 from pvchat_jax.errors import UserError
+from pvchat_jax.evaluation.answer_record import Answer
 from pvchat_jax.evaluation.generation import answer_records
 from pvchat_jax.evaluation.presence_calibration import Scored, fit_calibration, write_calibration
 from pvchat_jax.evaluation.probes import probe_questions
-from pvchat_jax.evaluation.scores import Answer
 from pvchat_jax.evaluation.selection import choose_records
 from pvchat_jax.evaluation.threshold import choose_threshold, read_threshold, write_threshold
 from pvchat_jax.personalisation.composited_clips import composite_clips

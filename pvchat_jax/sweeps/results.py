@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pvchat_jax.distributed.apart import Share
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.activity import HeadActivity
-from pvchat_jax.evaluation.scores import Answer, SetAside
+from pvchat_jax.evaluation.answer_record import Answer, SetAside
 from pvchat_jax.files import write_atomically
 
 SWEEP_FILE, ITEMS = "sweep.json", "items"

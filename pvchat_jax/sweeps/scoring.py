@@ -7,7 +7,8 @@ from typing import Any
 
 from pvchat_jax.config.evaluation_schema import EvaluationConfig
 from pvchat_jax.config.flags import flatten
-from pvchat_jax.evaluation.scores import Answer, score_answers
+from pvchat_jax.evaluation.answer_record import Answer
+from pvchat_jax.evaluation.scores import score_answers
 from pvchat_jax.sweeps.results import DONE, ITEMS, read_item
 from pvchat_jax.tracking.trackers import open_trackers
 

@@ -13,8 +13,8 @@ import numpy as np
 from pvchat_jax.config.schema import DataConfig
 from pvchat_jax.data.records import Record
 from pvchat_jax.errors import UserError
+from pvchat_jax.evaluation.answer_record import SetAside
 from pvchat_jax.evaluation.generation import VIDEOS_AT_ONCE, read_video
-from pvchat_jax.evaluation.scores import SetAside
 
 _MAX_READERS = 4
 

@@ -6,7 +6,7 @@ import pytest
 
 from pvchat_jax.benchmarking.numbers import existence_by_person, mean_and_spread, numbers_of
 from pvchat_jax.config.evaluation_schema import ALWAYS_NO, ALWAYS_YES
-from pvchat_jax.evaluation.scores import Answer
+from pvchat_jax.evaluation.answer_record import Answer
 from pvchat_jax.sweeps.systems import Gold, constant
 from tests.evaluation.answered import content, existence
 

@@ -41,6 +41,15 @@ PRESENT = [
     "<Wilson>, the man in red, is here.",
     "It looks like <Wilson> is in the video.",
     "<Wilson>\N{RIGHT SINGLE QUOTATION MARK}s face fills the picture.",
+    "The answer is yes.",
+    "It can't be denied that <Wilson> is here.",
+    "You can't miss <Wilson> in this video.",
+    "<Wilson> never leaves the picture.",
+    "<Wilson> is not hard to spot.",
+    "<Wilson> is in every frame without exception.",
+    "There isn't a frame without <Wilson>.",
+    "I see <Wilson> instead of <Ann>.",
+    "It is not true that <Wilson> is absent.",
 ]
 ABSENT = [
     "No.",
@@ -86,6 +95,12 @@ ABSENT = [
     "He is not here.",
     "I cannot see anyone.",
     "There is no one here.",
+    "The answer is no.",
+    "At no time is <Wilson> visible.",
+    "Under no circumstances does <Wilson> show up.",
+    "It is not true that <Wilson> is in the video.",
+    "It would be wrong to say that <Wilson> appears.",
+    "I see <Ann> instead of <Wilson>.",
 ]
 UNKNOWN = [
     "",
@@ -104,6 +119,7 @@ UNKNOWN = [
     "I don't know.",
     "Yes and no",
     "Maybe <Wilson> is here.",
+    "I believe it could be <Wilson>, but I am not certain.",
     "<Wilson> might be here.",
     "I cannot tell if <Wilson> is here.",
     "I cannot determine whether <Wilson> is present.",
@@ -196,6 +212,22 @@ def test_agreement_stands_and_contradiction_is_unknown(first: tuple[str, str], s
     assert parse_presence(f"{no} {also_no}", SUBJECT) == "absent"
     assert parse_presence(f"{yes} {also_no}", SUBJECT) == "unknown"
     assert parse_presence(f"Yes. {no}", SUBJECT) == "unknown"
+
+
+OTHER_NAMES = st.sampled_from(["<Ann>", "<Mara>", "<Bo>"])
+
+
+@SETTINGS
+@given(sentence_pairs(), OTHER_NAMES)
+def test_what_is_said_around_a_sentence_keeps_or_turns_its_verdict(pair: tuple[str, str], other: str) -> None:
+    yes, no = (sentence.replace("NAME", SUBJECT).rstrip(".") for sentence in pair)
+    for sentence, verdict, opposite in ((yes, "present", "absent"), (no, "absent", "present")):
+        for around in ("The answer is simple: {}.", "I can't deny that {}.", "There is no doubt that {}.", "{}, without exception."):
+            assert parse_presence(around.format(sentence), SUBJECT) == verdict, around
+        for around in ("It is not true that {}.", "It's not the case that {}.", "It is false that {}."):
+            assert parse_presence(around.format(sentence), SUBJECT) == opposite, around
+        for about_other in (f"{other} is absent, but ", f"{other} waves; ", f"It is not {other}. "):
+            assert parse_presence(f"{about_other}{sentence}.", SUBJECT) == verdict, about_other
 
 
 @given(

@@ -1,6 +1,6 @@
 """Answers for tests, most of whose fields do not matter."""
 
-from pvchat_jax.evaluation.scores import Answer
+from pvchat_jax.evaluation.answer_record import Answer
 
 SUBJECT = "<Wilson>"
 SAYS = {"yes": "Yes, <Wilson> is here.", "no": "<Wilson> is absent.", "?": "A red coat."}

@@ -9,10 +9,11 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from pvchat_jax.evaluation.activity import HeadActivity
+from pvchat_jax.evaluation.answer_record import Answer, SetAside
 from pvchat_jax.evaluation.curves import Curve, StageCurves
 from pvchat_jax.evaluation.html_report import write_html
 from pvchat_jax.evaluation.report import Evaluation
-from pvchat_jax.evaluation.scores import Answer, SetAside, score_answers
+from pvchat_jax.evaluation.scores import score_answers
 from tests.evaluation.answered import content, existence
 
 SECTIONS = ("scores", "grades", "calibration", "content", "examples", "training", "routing", "heads", "left_out")

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from pvchat_jax.evaluation.activity import HeadActivity
+from pvchat_jax.evaluation.answer_record import SetAside
 from pvchat_jax.evaluation.curves import Curve, StageCurves
 from pvchat_jax.evaluation.gallery import choose_examples
 from pvchat_jax.evaluation.html_report import write_html
-from pvchat_jax.evaluation.scores import SetAside
 from tests.evaluation.answered import content, existence
 from tests.evaluation.pages import SECTIONS, Page, make_answers, make_evaluation, make_stages, write_full_page
 

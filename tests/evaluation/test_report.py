@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from pvchat_jax.evaluation.activity import HeadActivity
+from pvchat_jax.evaluation.answer_record import Answer, SetAside
 from pvchat_jax.evaluation.report import Evaluation, print_summary, verdict, write_json
-from pvchat_jax.evaluation.scores import Answer, SetAside, score_answers
+from pvchat_jax.evaluation.scores import score_answers
 from tests.evaluation.answered import content, existence
 
 

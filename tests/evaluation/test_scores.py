@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pvchat_jax.evaluation.scores import Answer, bootstrap_balanced_accuracy, is_right, roc_auc, score_answers
+from pvchat_jax.evaluation.answer_record import Answer
+from pvchat_jax.evaluation.metrics.bootstrap import bootstrap
+from pvchat_jax.evaluation.metrics.existence import AUC, BALANCED_ACCURACY
+from pvchat_jax.evaluation.metrics.metric import value_of
+from pvchat_jax.evaluation.metrics.verdicts import is_right
+from pvchat_jax.evaluation.scores import score_answers
 from tests.evaluation.answered import SAYS, content, existence
 
 # 4 answers on 2 present videos (2 right, 1 denied, 1 unreadable) and 6 on 3 absent ones (3 right, 2 accepted, 1 unreadable).
@@ -108,11 +113,10 @@ def test_answers_without_log_odds_are_left_out_of_the_auc() -> None:
 def test_interval_is_over_videos_and_not_over_questions() -> None:
     """Ten answers about one video are one observation: asking more about the same videos must not narrow the interval."""
     once = [existence(f"{role}{n}", role, "yes" if n % 2 else "no") for role in ("positive", "easy_negative") for n in range(8)]
-    right = [is_right(answer) for answer in once]
-    single = bootstrap_balanced_accuracy(once, right)
-    assert bootstrap_balanced_accuracy(once * 10, right * 10) == single
+    single = bootstrap(BALANCED_ACCURACY, once)
+    assert bootstrap(BALANCED_ACCURACY, once * 10) == single
     spread = [existence(f"{role}{n}", role, "yes" if n % 2 else "no") for role in ("positive", "easy_negative") for n in range(80)]
-    wide = bootstrap_balanced_accuracy(spread, [is_right(answer) for answer in spread])
+    wide = bootstrap(BALANCED_ACCURACY, spread)
     assert wide.high - wide.low < (single.high - single.low) / 2
     assert single.low < 0.5 < single.high
 
@@ -127,7 +131,9 @@ def test_perfect_answers_have_a_degenerate_interval() -> None:
 def test_auc_is_the_share_of_ordered_pairs(positives: list[int], negatives: list[int]) -> None:
     pairs = list(itertools.product(positives, negatives))
     expected = sum((p > n) + (p == n) / 2 for p, n in pairs) / len(pairs) if pairs else None
-    assert roc_auc(positives, negatives) == pytest.approx(expected)
+    drawn = [existence(str(n % 3), "positive", "yes", float(n)) for n in positives]
+    drawn += [existence(str(n % 3), "easy_negative", "no", float(n)) for n in negatives]
+    assert value_of(AUC, drawn) == pytest.approx(expected)
 
 
 @settings(max_examples=50, deadline=None)

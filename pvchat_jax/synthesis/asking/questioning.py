@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pvchat_jax.chat_models.replies import ModelUnavailable
 from pvchat_jax.data.records import Question
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.asking.asking import ask_clip
 from pvchat_jax.synthesis.backends import Backends
-from pvchat_jax.synthesis.captioners.captioner import CaptionerUnavailable, ClipView
+from pvchat_jax.synthesis.captioners.captioner import ClipView
 from pvchat_jax.synthesis.record_json import from_json, to_json
 from pvchat_jax.synthesis.records import Clip, SetAside
 from pvchat_jax.synthesis.stages import StageStore, Work, digest_of, seed_of
@@ -34,7 +35,7 @@ def ask_all(
     """Questions about `subject` and each of `clips`; the wordings follow from `seed` and the clip alone.
 
     Raises:
-      CaptionerUnavailable: nothing at all can be asked.
+      ModelUnavailable: nothing at all can be asked.
     """
     asked, aside = [], []
     for split, clip in clips:
@@ -42,7 +43,7 @@ def ask_all(
             questions, useless = _ask(store, clip, subject, backends, seed)
             asked.append((split, clip, questions))
             aside += useless
-        except CaptionerUnavailable:
+        except ModelUnavailable:
             raise
         except UserError as error:
             aside.append(SetAside(item=clip.name, stage=ASK, reason=str(error)))

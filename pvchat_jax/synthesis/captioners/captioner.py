@@ -6,11 +6,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pvchat_jax.data.records import Question
-from pvchat_jax.errors import UserError
-
-
-class CaptionerUnavailable(UserError):
-    """No clip can be answered for: the server is down, refuses the key, or does not have the model. The run stops."""
 
 
 class ClipView(NamedTuple):
@@ -38,6 +33,6 @@ class Captioner(Protocol):
 
         Raises:
           UserError: no answer can be had for this clip; the clip is set aside.
-          CaptionerUnavailable: nor for any other clip.
+          ModelUnavailable: nor for any other clip.
         """
         ...

@@ -1,6 +1,4 @@
-"""What image-text models are told and shown, and what is left of their replies."""
-
-import re
+"""What image-text models are told and shown."""
 
 import numpy as np
 from PIL import Image
@@ -11,9 +9,6 @@ INSTRUCTION = (
     "You see frames of one short video in their order. Answer the question about the person in it in one or two plain sentences. "
     "Say only what can be seen. Write 'the person' for whom the question is about; never guess a name."
 )
-_REASONING = re.compile(r"<think>.*?(?:</think>|$)|^.*</think>", re.DOTALL)
-_MARKUP = re.compile(r"\*\*|__|`|^#+ ", re.MULTILINE)
-_LABEL = re.compile(r"^(?:answer|assistant|a)\s*:\s*", re.IGNORECASE)
 
 
 def shown_frames(frames: np.ndarray, count: int, max_side: int) -> list[Image.Image]:
@@ -23,10 +18,3 @@ def shown_frames(frames: np.ndarray, count: int, max_side: int) -> list[Image.Im
     for image in images:
         image.thumbnail((max_side, max_side), Image.Resampling.BICUBIC)
     return images
-
-
-def plain_reply(reply: str) -> str:
-    """A model's reply without its reasoning, markup, label and quotation marks."""
-    text = _MARKUP.sub("", _REASONING.sub("", reply)).strip()
-    text = _LABEL.sub("", text)
-    return text[1:-1].strip() if len(text) > 1 and text[0] == text[-1] == '"' else text

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pvchat_jax.chat_models.replies import ModelUnavailable
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.data.records import Question, Record, write_records
 from pvchat_jax.data.video import read_frames
@@ -19,7 +20,7 @@ from pvchat_jax.files import write_atomically
 from pvchat_jax.synthesis.asking.asking import ask_clip_about_several
 from pvchat_jax.synthesis.asking.questioning import ASK, SHOWN_FRAMES
 from pvchat_jax.synthesis.backends import Backends
-from pvchat_jax.synthesis.captioners.captioner import CaptionerUnavailable, ClipView
+from pvchat_jax.synthesis.captioners.captioner import ClipView
 from pvchat_jax.synthesis.exporting.assembling import CLIPS_FILE, SET_ASIDE_FILE, validate, write_lines
 from pvchat_jax.synthesis.exporting.export import ORIGINAL_FOLDER, can_say, record_of, still_record_of, write_original
 from pvchat_jax.synthesis.exporting.splitting import SPLITS
@@ -61,7 +62,7 @@ def join(parts: Sequence[Part], store: StageStore, backends: Backends, config: S
     others that put their people beside each other.
 
     Raises:
-      CaptionerUnavailable: nothing at all can be asked.
+      ModelUnavailable: nothing at all can be asked.
     """
     reader = backends.reader
     aside: list[SetAside] = []
@@ -74,7 +75,7 @@ def join(parts: Sequence[Part], store: StageStore, backends: Backends, config: S
     for one in clips:
         try:
             asked.append((one, _ask(one, store, backends, config, aside)))
-        except CaptionerUnavailable:
+        except ModelUnavailable:
             raise
         except UserError as error:
             aside.append(SetAside(item=one.clip.name, stage=ASK, reason=str(error)))

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pvchat_jax.data.near_duplicates import MIN_DISTANCE, hash_clip, thumbnails
 from pvchat_jax.synthesis.faces.reader import Face, FaceReader
-from pvchat_jax.synthesis.making.duplicates import hash_clip, thumbnails
 
 REJECTIONS = ("short", "flat", "frozen", "duplicate", "no_face", "other_person", "drift", "twice", "shows_subject")
 _MOVING_SHARE = 0.05  # of the pixels, those that change most
@@ -24,8 +24,7 @@ class CheckLimits:
       min_contrast: standard deviation of a frame's grey values (of 255), below which it is black or of one colour.
       min_motion: mean change (of 255) of the twentieth of the picture that changes most, against the first frame. Stills with noise and
         compression stay below 4.8, and a blink in a portrait makes 12.
-      min_distance: share of bits by which the hash must differ from those of all accepted clips. Of drawn clips, copies with noise,
-        other light, cuts of 2 % at the edges or a later start differ by at most 0.14, and clips made anew by at least 0.26.
+      min_distance: share of bits by which the hash must differ from those of all accepted clips.
       min_face_share: of the frames in which a face is found.
     """
 
@@ -33,7 +32,7 @@ class CheckLimits:
     num_read: int = 8
     min_contrast: float = 6.0
     min_motion: float = 5.0
-    min_distance: float = 0.18
+    min_distance: float = MIN_DISTANCE
     min_face_share: float = 0.5
 
 

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 
+from pvchat_jax.data.near_duplicates import SeenClips
 from pvchat_jax.data.records import Question
 from pvchat_jax.synthesis.making.checking import CheckLimits
-from pvchat_jax.synthesis.making.duplicates import SeenClips
 from pvchat_jax.synthesis.records import Clip
 
 _Asked = tuple[str, Clip, tuple[Question, ...]]

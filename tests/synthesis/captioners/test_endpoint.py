@@ -1,76 +1,27 @@
 """Questions reach a server that speaks OpenAI's protocol, its troubles become sentences, and frames stay on the machine."""
 
 import base64
-import contextlib
-import http.server
 import io
-import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from pvchat_jax.chat_models.replies import ModelUnavailable
 from pvchat_jax.data.records import Question
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.captioners.captioner import CaptionerUnavailable, ClipView
+from pvchat_jax.synthesis.captioners.captioner import ClipView
 from pvchat_jax.synthesis.captioners.endpoint import EndpointCaptioner
+from tests.chat_servers import Reply, Server, completion
 
 pytest.importorskip("openai")
 FRAMES = np.zeros((20, 16, 1000, 3), np.uint8)
 FRAMES[..., 0] = 10 * np.arange(20)[:, None, None]
 VIEW = ClipView(FRAMES, {})
 QUESTIONS = [Question(question=f"What is the person {word}?", answer="", type="action") for word in ("doing", "holding")]
-Reply = tuple[int, str, str]  # status, content type, body
-
-
-def completion(text: str | None) -> Reply:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-    return 200, "application/json", json.dumps({"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]})
-
-
-class Server:
-    """Answers with `reply(body, number of the request)`; keeps headers and bodies."""
-
-    def __init__(self, reply: Callable[[dict[str, Any], int], Reply]) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        lock = threading.Lock()
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with lock:
-                    outer.bodies.append(body)
-                    outer.headers.append(dict(self.headers))
-                    status, content_type, text = reply(body, len(outer.bodies))
-                self.send_response(status)
-                self.send_header("Content-Type", content_type)
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.send_header("retry-after-ms", "1")
-                self.send_header("Location", "http://127.0.0.2:9/elsewhere")
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator["Server"]:
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
 
 def answers(reply: Callable[[dict[str, Any], int], Reply], **options: Any) -> tuple[list[str], Server]:
@@ -118,13 +69,13 @@ def test_a_busy_server_is_asked_again() -> None:
 def test_troubles_are_told_in_a_sentence(reply: Reply, message: str, for_good: bool) -> None:
     with pytest.raises(UserError, match=message) as caught:
         answers(lambda body, number: reply, max_retries=1)
-    assert isinstance(caught.value, CaptionerUnavailable) == for_good
+    assert isinstance(caught.value, ModelUnavailable) == for_good
 
 
 def test_nobody_listening_ends_the_run() -> None:
     with Server(lambda body, number: completion("")).running() as server:
         url = server.url
-    with pytest.raises(CaptionerUnavailable, match="start it"):
+    with pytest.raises(ModelUnavailable, match="start it"):
         EndpointCaptioner(url, "m", max_retries=0).answer(VIEW, QUESTIONS)
 
 

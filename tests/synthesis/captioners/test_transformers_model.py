@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pvchat_jax.chat_models.replies import ModelUnavailable, plain_reply
 from pvchat_jax.data.records import Question
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.captioners.captioner import CaptionerUnavailable, ClipView
-from pvchat_jax.synthesis.captioners.instruction import plain_reply
+from pvchat_jax.synthesis.captioners.captioner import ClipView
 from pvchat_jax.synthesis.captioners.transformers_model import TransformersCaptioner
 
 torch = pytest.importorskip("torch")
@@ -122,7 +122,7 @@ def test_a_family_that_needs_torchvision_says_so(directory: Path, tmp_path: Path
 def test_a_model_that_cannot_take_the_images_ends_the_run(directory: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(directory, tmp_path / "model")
     (folder / "chat_template.jinja").write_text("{{ messages[0]['content'][-1]['text'] }}")
-    with pytest.raises(CaptionerUnavailable, match="3 images"):
+    with pytest.raises(ModelUnavailable, match="3 images"):
         TransformersCaptioner(folder).answer(view(0), [QUESTION])
 
 

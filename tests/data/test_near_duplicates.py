@@ -4,12 +4,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from pvchat_jax.synthesis.making.checking import CheckLimits
-from pvchat_jax.synthesis.making.duplicates import SeenClips, hash_clip
-from pvchat_jax.synthesis.records import Clip
+from pvchat_jax.data.near_duplicates import MIN_DISTANCE, SeenClips, hash_clip
 from tests.synthesis.stubs import RED, draw
-
-LIMIT = CheckLimits().min_distance
 
 
 def with_noise(frames: np.ndarray) -> np.ndarray:
@@ -38,7 +34,7 @@ def test_a_changed_copy_is_nearest_and_below_the_limit(change: str) -> None:
     for index, clip in enumerate(clips):
         seen.add(f"clip-{index}", hash_clip(clip))
     name, distance = seen.nearest(hash_clip(CHANGES[change](clips[7])))
-    assert name == "clip-7" and distance < LIMIT
+    assert name == "clip-7" and distance < MIN_DISTANCE
 
 
 def test_clips_of_their_own_are_above_the_limit() -> None:
@@ -47,25 +43,5 @@ def test_clips_of_their_own_are_above_the_limit() -> None:
     for seed in range(40):
         clip_hash = hash_clip(draw([(RED, 2)], seed=seed))
         nearest = seen.nearest(clip_hash)
-        assert nearest is None or nearest[1] > LIMIT
+        assert nearest is None or nearest[1] > MIN_DISTANCE
         seen.add(str(seed), clip_hash)
-
-
-def test_what_was_accepted_is_known_again_from_its_records() -> None:
-    def clip(name: str, seed: int, rejected: str) -> Clip:
-        return Clip(
-            name=name,
-            video=f"{name}.mp4",
-            role="positive",
-            origin="t2v",
-            source="",
-            tool="",
-            seed=seed,
-            sha256="",
-            checks={"hash": hash_clip(draw([], seed=seed))},
-            rejected=rejected,
-        )
-
-    seen = SeenClips.of([clip("kept", 1, ""), clip("rejected", 2, "It is short.")])
-    assert seen.nearest(hash_clip(draw([], seed=1))) == ("kept", 0.0)
-    assert seen.nearest(hash_clip(draw([], seed=2)))[1] > LIMIT

@@ -1,0 +1,1 @@
+"""Chat models that answer one prompt: behind a server's address, or from a local directory."""

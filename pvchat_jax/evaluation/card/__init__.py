@@ -1,0 +1,1 @@
+"""The card: what systems answered, scored and compared, with what speaks against trusting it."""

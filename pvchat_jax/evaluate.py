@@ -22,6 +22,7 @@ from pvchat_jax.errors import exit_on_user_error
 from pvchat_jax.evaluation.report import print_summary
 
 SOME_FAILED = 1  # the exit status
+CARD_FOLDER = "card"
 
 HELP = """\
 Asks trained models about videos that they have not seen, beside systems that would expose a cheat: constant answers, the
@@ -34,6 +35,7 @@ Every run is asked with each of its checkpoints and ways to decode, and the vide
 them. Written to --config.output_dir:
   sweep.json                      the grid, and which items are done or failed
   items/ITEM/answers.jsonl        every answer with all that scoring it takes, and item.json, what answered and how
+  card/card.html                  scores with their intervals and with what speaks against them, as python -m pvchat_jax.score
 The same command goes on after a stop, and asks more where the grid has grown. It exits with 1 if an item failed.
 
 The settings most often changed:
@@ -88,14 +90,21 @@ def run(config: EvaluationConfig) -> None:
       UserError: a setting is wrong.
       SystemExit: an item failed.
     """
+    from pvchat_jax.evaluation.card.make import PAGE_FILE, write_card
+    from pvchat_jax.sweeps.results import DONE, FAILED, OPEN
     from pvchat_jax.sweeps.run import run_sweep  # imports jax
     from pvchat_jax.sweeps.tables import print_sweep
 
     share = own_share()
     console = Console(quiet=share.index != 0)
     entries = run_sweep(config, console, share)
-    print_sweep(console, Path(config.output_dir), entries)
-    if any(entry["state"] == "failed" for entry in entries):
+    out = Path(config.output_dir)
+    print_sweep(console, out, entries)
+    states = [entry["state"] for entry in entries]
+    if DONE in states and OPEN not in states:  # the process that comes last finds it so
+        write_card(out, out / CARD_FOLDER, console=console)
+        console.print(Text(f"Card: {out / CARD_FOLDER / PAGE_FILE}"))
+    if FAILED in states:
         raise SystemExit(SOME_FAILED)
 
 

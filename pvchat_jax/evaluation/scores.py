@@ -7,10 +7,11 @@ import collections
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from pvchat_jax.config.evaluation_schema import CONSTANTS, MAJORITY
 from pvchat_jax.config.schema import QUESTION_TYPES
 from pvchat_jax.data.records import ORIGINS, ROLES
 from pvchat_jax.evaluation.answer_record import Answer, describe_person
-from pvchat_jax.evaluation.constants import CONSTANTS, MAJORITY, constant_answers
+from pvchat_jax.evaluation.constants import constant_answers
 from pvchat_jax.evaluation.metrics.bootstrap import Interval, bootstrap
 from pvchat_jax.evaluation.metrics.content import CONTENT_ACCURACY, CONTENT_EXACT, RIGHT_REFUSALS, WRONG_REFUSALS
 from pvchat_jax.evaluation.metrics.existence import ACCURACY, AUC, BALANCED_ACCURACY, FAR, FRR, UNKNOWN_RATE
@@ -89,7 +90,7 @@ class Scores:
     """All scores of a run.
 
     Attributes:
-      baselines: by name of `constants.CONSTANTS`, with a dash (`always-yes`); `majority` says what is true of most existence questions.
+      baselines: by name of `CONSTANTS`, with a dash (`always-yes`); `majority` says what is true of most existence questions.
       by_role, by_origin: existence answers, for the roles and origins that occur.
       confusion: existence answers, for `present`, `stranger` and the grades of look-alikes that occur (`look-alike, grade 1`).
       content: by question type, videos that show the subject.

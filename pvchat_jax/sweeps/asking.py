@@ -16,6 +16,7 @@ from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.data.records import Question, Record
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.activity import ActivityMeter
+from pvchat_jax.evaluation.constants import constant, golds_of
 from pvchat_jax.evaluation.examiner import Examiner, Heard, Said, as_answer, to_answers
 from pvchat_jax.evaluation.generation import VIDEOS_AT_ONCE
 from pvchat_jax.sharding import mesh_context
@@ -23,7 +24,7 @@ from pvchat_jax.sweeps.decoding import read_decoding
 from pvchat_jax.sweeps.items import Item
 from pvchat_jax.sweeps.models import Models
 from pvchat_jax.sweeps.results import ItemFolder
-from pvchat_jax.sweeps.systems import constant, donors, golds_of
+from pvchat_jax.sweeps.systems import donors
 from pvchat_jax.sweeps.units import UnitFeatures, make_units
 
 PACKAGES = ("jax", "flax", "numpy", "transformers")
@@ -41,7 +42,7 @@ class Work(NamedTuple):
 def answer_units(item: Item, work: Work, numbers: Sequence[int], models: Models, at_once: int) -> Iterator[Answered]:
     """The units of the given numbers in order, each ready to be appended; `at_once` of them are answered together."""
     if item.system in CONSTANTS:
-        say = constant(item.system, item.subject, golds_of(work.records))
+        say = constant(item.system, golds_of(work.records))
         yield from (_constant_unit(work, number, say) for number in numbers)
         return
     asking = _Asking(item, work.records, models, at_once)
@@ -49,10 +50,13 @@ def answer_units(item: Item, work: Work, numbers: Sequence[int], models: Models,
         yield from asking.answer(work, numbers[start : start + at_once])
 
 
-def _constant_unit(work: Work, number: int, say: Callable[[str], str]) -> Answered:
+def _constant_unit(work: Work, number: int, say: Callable[[str, str], str]) -> Answered:
     found = work.features[number]
     lines = [
-        {**dataclasses.asdict(as_answer(record, question, say(question.type))), **_place(member, index, question.question, True)}
+        {
+            **dataclasses.asdict(as_answer(record, question, say(question.type, record.subject))),
+            **_place(member, index, question.question, True),
+        }
         for member in found.readable
         for record in [work.records[member]]
         for index, question in enumerate(record.questions)

@@ -1,13 +1,11 @@
 """The benchmark's five numbers on answers whose scores are known."""
 
-import dataclasses
-
 import pytest
 
 from pvchat_jax.benchmarking.numbers import existence_by_person, mean_and_spread, numbers_of
 from pvchat_jax.config.evaluation_schema import ALWAYS_NO, ALWAYS_YES
 from pvchat_jax.evaluation.answer_record import Answer
-from pvchat_jax.sweeps.systems import Gold, constant
+from pvchat_jax.evaluation.constants import constant_answers
 from tests.evaluation.answered import content, existence
 
 REFUSAL = "<Wilson> is not here."
@@ -40,11 +38,7 @@ def test_existence_is_told_apart_by_grade() -> None:
 
 
 def test_always_yes_and_always_no_get_no_more_than_guessing() -> None:
-    golds = [Gold(answer.type, answer.present, answer.gold) for answer in asked()]
-    says = {system: constant(system, "<Wilson>", golds) for system in (ALWAYS_YES, ALWAYS_NO)}
-    yes, no = (
-        numbers_of([dataclasses.replace(answer, answer=say(answer.type), log_odds=None) for answer in asked()]) for say in says.values()
-    )
+    yes, no = (numbers_of(constant_answers(asked(), system)) for system in (ALWAYS_YES, ALWAYS_NO))
     assert yes["existence_balanced"] == no["existence_balanced"] == 0.5
     assert (yes["appearance"], yes["action"], yes["location"], yes["refusal"]) == (1, 0.5, 0.75, 0)
     assert (no["appearance"], no["action"], no["location"], no["refusal"]) == (0, 0, 0, 1)

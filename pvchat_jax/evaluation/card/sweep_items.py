@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from pvchat_jax.config.evaluation_schema import CONSTANTS
 from pvchat_jax.data.json_fields import parse_json, read_text
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.answer_record import Answer, SetAside
 from pvchat_jax.evaluation.card.answer_json import answer_from_json, read_jsonl
 from pvchat_jax.evaluation.card.systems import BLIND, IMPERSONAL, MODEL_SYSTEM, System, with_constants
-from pvchat_jax.evaluation.constants import CONSTANTS
 
 SWEEP_FILE = "sweep.json"
 _ITEM_FIELDS = ("system", "subject", "run", "records", "records_sha256", "decoding", "seed")

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Literal
 
+from pvchat_jax.config.evaluation_schema import CONSTANTS
 from pvchat_jax.evaluation.answer_record import Answer, SetAside
-from pvchat_jax.evaluation.constants import CONSTANTS, constant_answers
+from pvchat_jax.evaluation.constants import constant_answers
 
 MODEL_SYSTEM = "personalized"
 # What sees no video of the question, and what sees it but does not know the person or was asked about another one.

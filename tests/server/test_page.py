@@ -80,7 +80,7 @@ def test_a_conversation_about_a_video(page, tmp_path: Path) -> None:
     assert answer.locator(".who").inner_text() == "Ada: is there (97 %)"
     page.get_by_label("Your question").fill("And where?")
     page.get_by_role("button", name="Ask", exact=True).click()
-    page.get_by_text("<Ada>: And where? [park.mp4] 1").wait_for()
+    answer.get_by_text("<Ada>: And where? [park.mp4] 1").wait_for()
     assert page.get_by_label("Your question").evaluate("field => field === document.activeElement")
     frames = page.get_by_role("button", name="Frame at")
     assert frames.count() == 4

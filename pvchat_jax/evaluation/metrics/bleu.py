@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.answer_record import Answer
 from pvchat_jax.evaluation.metrics.metric import SumMetric
 
@@ -18,11 +17,7 @@ if TYPE_CHECKING:
 
 
 def bleu_metric(order: int) -> SumMetric:
-    """BLEU with n-grams of up to `order` words: tokenizer 13a, effective order, all questions.
-
-    Raises:
-      UserError: sacrebleu is not installed.
-    """
+    """BLEU with n-grams of up to `order` words: tokenizer 13a, effective order, all questions."""
     _scorer(order)
     return SumMetric(key=f"bleu_{order}", title=f"BLEU-{order}", terms=functools.partial(_terms, order), finish=corpus_bleu, unit="share")
 
@@ -35,10 +30,8 @@ def signature(order: int) -> str:
 
 @functools.cache
 def _scorer(order: int) -> "BLEU":
-    try:
-        from sacrebleu.metrics import BLEU
-    except ImportError as error:
-        raise UserError("sacrebleu is not installed; install it with pip install 'pvchat_jax[eval]'.") from error
+    from sacrebleu.metrics import BLEU  # where it is used, since it takes a while
+
     return BLEU(max_ngram_order=order, tokenize="13a", effective_order=True)
 
 

@@ -85,7 +85,8 @@ class PVChat(nn.Module):
 
     def encode_video(self, video: jax.Array) -> jax.Array:
         """`float[B, N, T, H, W, 3] -> float[B, N, L, D]`: vision encoder and its layer norm, frozen in most runs."""
-        return self.encode_upper(self.encode_lower(video))
+        features = self.vision_norm(self.vision_encoder(video.reshape(-1, *video.shape[2:])))
+        return features.reshape(*video.shape[:2], *features.shape[1:])
 
     def encode_lower(self, video: jax.Array) -> jax.Array:
         """`float[B, N, T, H, W, 3] -> float[B, N, L, D]`: the vision encoder up to its upper half."""
@@ -173,7 +174,7 @@ class PVChat(nn.Module):
           deterministic: False draws dropout from the `dropout` stream.
         """
         if features is None:
-            features = self.encode_upper(self.encode_lower(video) if lower_features is None else lower_features)
+            features = self.encode_video(video) if lower_features is None else self.encode_upper(lower_features)
         queries = self.query(features, instruction_ids, instruction_mask, deterministic=deterministic)
         visual = self.visual_tokens(queries.queries, features.shape[0])
         states = self._row_states(visual, input_ids, attention_mask, video_mask, positions, deterministic=deterministic)

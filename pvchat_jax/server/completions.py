@@ -9,8 +9,6 @@ from pvchat_jax.assistant.presence import Presence
 from pvchat_jax.server import schemas
 from pvchat_jax.server.answering import Answered, Began, Event, Piece
 
-_DONE = "data: [DONE]\n\n"
-
 
 class Completion:
     """One answer on its way to a client.

@@ -1,12 +1,12 @@
 """Learning a person from a video, in a process of its own while the server goes on."""
 
 import asyncio
-import contextlib
 import dataclasses
 import os
 import re
 import secrets
 import shutil
+import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -202,14 +202,14 @@ class Enrolments:
         environment = os.environ | {"JAX_PLATFORMS": "cpu"}  # the accelerator is the server's
         with path.open("ab") as log:
             path.chmod(0o600)
-            process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
-            )
-            try:
-                status = await process.wait()
-            except asyncio.CancelledError:
-                await _terminate(process)
-                raise
+            # Not the event loop's own way: uvloop runs Python between fork and exec, which may lock up beside jax's threads.
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
+        ended = asyncio.ensure_future(asyncio.to_thread(process.wait))
+        try:
+            status = await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            await _terminate(process, ended)
+            raise
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         error = next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), "")
         return status, error if status else ""
@@ -236,14 +236,11 @@ def _filled(command: Sequence[str], fields: dict[str, str]) -> list[str]:
     return [re.sub(r"\{(\w+)\}", lambda found: fields[found[1]], part) for part in command]
 
 
-async def _terminate(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), _GRACE_SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+async def _terminate(process: subprocess.Popen[bytes], ended: asyncio.Future[int]) -> None:
+    process.terminate()
+    await asyncio.wait({ended}, timeout=_GRACE_SECONDS)
+    process.kill()  # does nothing where it has ended
+    await ended
 
 
 def _delete(path: Path) -> None:

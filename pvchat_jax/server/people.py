@@ -90,9 +90,12 @@ def consent_of(given_by: str | None, until: str | None, today: datetime.date) ->
     """The consent that a form gives; None where it gives none.
 
     Raises:
+      Refusal: it says who agreed and not until when.
       UserError: it does not hold together.
     """
-    return make_consent(given_by, until or "", ["train"], date=str(today)) if given_by else None
+    if given_by and not until:
+        raise Refusal(400, "consent_until is missing; send the day on which the consent ends, such as 2026-12-31.")
+    return make_consent(given_by, until, ["train"], date=str(today)) if given_by and until else None
 
 
 def erase(registry: Registry, settings: Settings, name: str, now: datetime.datetime) -> Path:

@@ -19,12 +19,23 @@ def commands(folder: Path) -> Commands:
     fields = ("--video={video}", "--name={name}", "--out={out}", "--consent_by={consent_by}", "--consent_until={consent_until}")
     person = nora(folder)
     copied = (str(person), str(folder / "people" / person.parent.name / person.name))
-    return Commands(learn=(*script, "learn", *fields), add=(*script, "add", "{run}", *copied))
+    return Commands(learn=(*script, "learn", f"--hold={folder}", *fields), add=(*script, "add", "{run}", *copied))
 
 
 def nora(folder: Path) -> Path:
     """Of somebody in another registry."""
     return Registry(folder / "elsewhere" / "people").person("Nora").folder
+
+
+@contextlib.contextmanager
+def held(server: Running, point: str) -> Iterator[None]:
+    """Learning does not get beyond `begin` or `train` meanwhile."""
+    file = server.folder / point
+    file.touch()
+    try:
+        yield
+    finally:
+        file.unlink()
 
 
 @contextlib.contextmanager

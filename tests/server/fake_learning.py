@@ -17,8 +17,15 @@ def write(path: Path, value: object) -> None:
     path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
 
 
+def pause(options: dict[str, str], point: str) -> None:
+    """Waits while there is a file of the point's name in the folder `hold`."""
+    while Path(options["hold"], point).exists():
+        time.sleep(0.02)
+
+
 def learn(options: dict[str, str]) -> int:
     """The exit status of the real program."""
+    pause(options, "begin")
     out, content = Path(options["out"]), Path(options["video"]).read_bytes()
     write(out / "subject.json", {"name": f"<{options['name']}>", "video": options["video"]})
     write(out / "consent.json", {"given_by": options["consent_by"], "date": "2026-01-01", "scope": ["train"], "expires": "2027-01-01"})
@@ -33,7 +40,6 @@ def learn(options: dict[str, str]) -> int:
         return 2
     for stage in ("cast", "film", "generate", "ask"):
         write(out / "stages" / stage / "ab" / "abc.json", {})
-        time.sleep(0.1)
     write(out / "contact_sheet.html", "<!doctype html><title>Sheet</title><h1>What was made</h1>")
     poor = b"poor" in content
     write(out / "verdict.json", {"is_good": not poor, "problems": ["too dark"] if poor else [], "remarks": [], "film_next": ["more light"]})
@@ -42,7 +48,8 @@ def learn(options: dict[str, str]) -> int:
     write(out / "stage2" / "config.json", {"num_steps": 30})
     for step in range(0, 31, 10):
         write(out / "stage2" / "metrics.jsonl", "".join(json.dumps({"step": past}) + "\n" for past in range(1, step + 1)))
-        time.sleep(0.3)
+        if step == 10:
+            pause(options, "train")
     write(out / "evaluation" / "evaluation.json", {"scores": {"existence": {"balanced_accuracy": 0.975, "far": 0.03, "frr": 0.02}}})
     return 0
 

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,14 @@ class Running(NamedTuple):
     assistant: Any
     lanes: type[StubLane]
     folder: Path
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Returns when `holds` does, on however slow a machine."""
+    end = time.monotonic() + 300
+    while not holds():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager

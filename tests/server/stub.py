@@ -1,8 +1,9 @@
 """An assistant without a model, for tests of everything around it: it says words that tell what it was asked."""
 
+import contextlib
 import dataclasses
-import time
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,15 +111,47 @@ class StubAssistant:
         return StubTurn(name, presence, question, text, self._engines[name], Row(range(len(question.split())), said))
 
 
+class Pace:
+    """Whether lanes step as they like, or only as often as a test lets them."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._left: int | None = None  # steps; None for any number
+
+    def wait(self) -> None:
+        """Returns when a step may be made."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._left != 0)
+            self._left = None if self._left is None else self._left - 1
+
+    def step(self) -> None:
+        """Lets one more step be made while the lanes are held."""
+        with self._changed:
+            self._left += 1
+            self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """No lane steps meanwhile, unless `step` lets it."""
+        self._left = 0
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left = None
+                self._changed.notify_all()
+
+
 class StubLane:
-    """Says a word of each answer in each step, which takes `seconds`.
+    """Says a word of each answer in each step.
 
     Attributes:
+      pace: when steps are made.
       most_taken: slots that were taken together at some time.
       all: every lane that was made.
     """
 
-    seconds = 0.0
+    pace: Pace
     all: list["StubLane"]
 
     def __init__(self, engine: StubEngine, shape: LaneShape) -> None:
@@ -149,7 +182,7 @@ class StubLane:
 
     def advance(self, num_steps: int) -> list[Said]:
         """One word each, however many steps there may be."""
-        time.sleep(self.seconds)
+        self.pace.wait()
         said = []
         for slot, (words, sent, options, is_streamed) in list(self._seats.items()):
             piece = (" " if sent else "") + words[sent] if is_streamed else ""
@@ -164,8 +197,8 @@ class StubLane:
 
 
 def lanes() -> type[StubLane]:
-    """A kind of lane that notes its own instances."""
-    return type("Lanes", (StubLane,), {"all": []})
+    """A kind of lane with a pace of its own, which notes its instances."""
+    return type("Lanes", (StubLane,), {"all": [], "pace": Pace()})
 
 
 def write_clip(path: Path, greys: Sequence[int] = (40, 200), frames_each: int = 12, size: int = 64) -> Path:

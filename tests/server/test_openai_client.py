@@ -2,15 +2,16 @@
 
 import base64
 import concurrent.futures
-import threading
-import time
+import http.client
+import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pytest
 
-from tests.server.running import Running, stub_server
+from tests.server.running import Running, stub_server, until
 from tests.server.stub import write_clip
 
 
@@ -136,43 +137,36 @@ def test_what_cannot_be_answered_is_one_sentence(
 
 
 def test_clients_are_answered_together(client: openai.OpenAI, server: Running) -> None:
-    server.lanes.seconds = 0.02
-    try:
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            texts = [f"Where is Wilson now number {number} ?" for number in range(8)]
-            answers = list(pool.map(lambda text: client.chat.completions.create(model="pvchat", messages=ask(text)), texts))
-    finally:
-        server.lanes.seconds = 0.0
+    worker = server.app.state.parts.worker
+    texts = [f"Where is Wilson now number {number} ?" for number in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        with server.lanes.pace.held():
+            answers = pool.map(lambda text: client.chat.completions.create(model="pvchat", messages=ask(text)), texts)
+            until(lambda: worker.num_open + worker.num_waiting == 8)
+        answers = list(answers)
     assert [answer.choices[0].message.content for answer in answers] == [f"<Wilson>: {text} [park/clip.mp4] 0" for text in texts]
     assert max(lane.most_taken for lane in server.lanes.all) == 4  # as many as there are slots
 
 
 def test_who_hangs_up_frees_the_slot(client: openai.OpenAI, server: Running) -> None:
-    worker = server.app.state.parts.worker
-    server.lanes.seconds = 0.05
-    try:
-        long = "Where is Wilson " + "and " * 100
-        stream = client.chat.completions.create(model="pvchat", messages=ask(long), stream=True)
+    parts = server.app.state.parts
+    given_up, tokens = _value(parts.metrics.cancelled.labels("client")), _value(parts.metrics.tokens)
+    long = ask("Where is Wilson " + "and " * 100)
+    with server.lanes.pace.held():
+        stream = client.chat.completions.create(model="pvchat", messages=long, stream=True)
         next(iter(stream))
-        assert worker.num_open == 1
+        until(lambda: parts.worker.num_open == 1)
+        connection = http.client.HTTPConnection(urlsplit(server.url).netloc)
+        body = json.dumps({"model": "pvchat", "messages": long})
+        connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
+        until(lambda: parts.worker.num_waiting == 1)
         stream.close()
-        whole = threading.Thread(target=lambda: _give_up(server, long))
-        whole.start()
-        whole.join()
-        _until(lambda: worker.num_open == 0 and worker.num_waiting == 0)
-    finally:
-        server.lanes.seconds = 0.0
+        connection.close()
+        until(lambda: _value(parts.metrics.cancelled.labels("client")) == given_up + 2)
+        assert parts.worker.num_waiting == 0
+    until(lambda: parts.worker.num_open == 0)
+    assert _value(parts.metrics.tokens) == tokens  # neither was answered to the end
 
 
-def _give_up(server: Running, text: str) -> None:
-    hurried = openai.OpenAI(base_url=f"{server.url}/v1", api_key="-", max_retries=0, timeout=0.3)
-    with pytest.raises(openai.APITimeoutError):
-        hurried.chat.completions.create(model="pvchat", messages=ask(text))
-
-
-def _until(holds: Any) -> None:
-    for _ in range(200):
-        if holds():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it did not come to that")
+def _value(metric: Any) -> float:
+    return metric._value.get()

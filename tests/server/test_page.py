@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.test_html_report_in_browser import browser as chromium
-from tests.server.enrolled import registry_server
+from tests.server.enrolled import held, registry_server
 from tests.server.running import Running
 from tests.server.stub import write_clip
 
@@ -37,7 +37,7 @@ def chrome() -> Iterator:
 @pytest.fixture(params=list(SIZES))
 def page(request: pytest.FixtureRequest, chrome, server: Running) -> Iterator:
     context = chrome.new_context(viewport=SIZES[request.param], has_touch=request.param == "phone")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(120_000)
     page = context.new_page()
     problems: list[str] = []
     page.on("console", lambda message: problems.append(message.text) if message.type in ("error", "warning") else None)
@@ -58,7 +58,7 @@ def picture(page, name: str, folder: Path) -> None:
 
 def until(page, expression: str) -> None:
     """Waits for a condition; the page's policy forbids Playwright's own way."""
-    for _ in range(150):
+    for _ in range(1200):
         if page.evaluate(expression):
             return
         page.wait_for_timeout(100)
@@ -131,10 +131,11 @@ def test_enrolling_and_erasing_with_the_keyboard(page, tmp_path: Path, server: R
     assert page.get_by_label("The person has agreed").evaluate("box => box === document.activeElement")
     picture(page, "consent", tmp_path)
     page.get_by_label("The person has agreed").press(" ")
-    page.get_by_role("button", name="Start learning").press("Enter")
-    page.get_by_role("status").get_by_text("Learning Nora: learn").wait_for()
-    page.frame_locator("#sheet").get_by_text("What was made").wait_for()
-    picture(page, "learning", tmp_path)
+    with held(server, "train"):
+        page.get_by_role("button", name="Start learning").press("Enter")
+        page.get_by_role("status").get_by_text("Learning Nora: learn").wait_for()
+        page.frame_locator("#sheet").get_by_text("What was made").wait_for()
+        picture(page, "learning", tmp_path)
     page.get_by_role("heading", name="Enrolled").nth(1).wait_for()
     assert page.locator("#scores").inner_text().split("\n")[:1] != [""]
     picture(page, "enrolled", tmp_path)

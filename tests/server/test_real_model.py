@@ -24,6 +24,7 @@ QUESTIONS = (
     "Where are Wilson and Ada?",
     "What is Wilson wearing?",
 )
+_PATIENCE = 600.0  # seconds: programs are compiled meanwhile
 
 
 class Case(NamedTuple):
@@ -41,11 +42,11 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     registry = make_registry(folder / "people", verdict="present")
     for number in range(2):
         write_clip(folder / "videos" / f"{number}.mp4", greys=(40 + 100 * number, 200))
-    settings = Settings(workspace=folder / "work", videos=folder / "videos", slots=4, prompt_tokens=64, answer_tokens=16)
+    settings = Settings(workspace=folder / "work", videos=folder / "videos", slots=4, prompt_tokens=64, answer_tokens=16, timeout=_PATIENCE)
     assistant = Assistant.open(registry)
     app = create_app(registry, settings, NO_COMMANDS, open_assistant=lambda: assistant)
     with run(app) as url:
-        client = openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0, timeout=120)
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0, timeout=_PATIENCE)
         yield Case(client, app.state.parts.worker, assistant, folder)
 
 

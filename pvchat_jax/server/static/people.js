@@ -21,7 +21,7 @@ function card(person) {
 export async function listPeople() {
   const { data, base, can_enrol: canEnrol, enrol_note: note } = await get("/v1/subjects");
   byId("people-list").replaceChildren(...data.map(card));
-  byId("people-state").textContent = data.length ? `${data.length} over the base ${base}.` : "Nobody yet.";
+  byId("people-state").textContent = data.length ? `${data.length === 1 ? "One person" : `${data.length} people`} over the base ${base}.` : "Nobody yet.";
   byId("enrol-note").textContent = capital(note);
   show(byId("enrol-note"), !canEnrol);
   show(byId("wizard"), canEnrol);

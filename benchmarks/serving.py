@@ -167,7 +167,8 @@ def rows(found: Load, seconds: float, num_requests: int) -> dict[str, str]:
         f"{len(others)} clients that ask one at a time": f"{counts[0]} to {counts[-1]} answers each; mean latency {1e3 * means[0]:.0f} to "
         f"{1e3 * means[-1]:.0f} ms",
         f"a client with {_GREEDY_OPEN} open": f"{len(greedy)} answers; mean latency {1e3 * statistics.mean(greedy or [0]):.0f} ms",
-        "memory at the start, the middle and the end": f"{found.memory[0][1]:.0f}, {half[0][1]:.0f}, {found.memory[-1][1]:.0f} MB",
+        "memory at the start, the middle and the end": f"{found.memory[0][1]:.0f}, {half[0][1]:.0f}, {found.memory[-1][1]:.0f} MB; at "
+        f"most {max(value for _, value in found.memory):.0f} MB",
     }
 
 

@@ -45,6 +45,17 @@ def keep_freed_memory() -> None:
             mallopt(parameter, value)
 
 
+def release_freed_memory() -> None:
+    """Gives the system what `keep_freed_memory` has kept, for a program that runs for weeks.
+
+    What is freed lies between what is not, and new arrays do not always fit there: a server would grow slowly. Systems whose C
+    library has no `malloc_trim` are left as they are.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
+
+
 def keep_compiled_programs() -> None:
     """Keeps compiled programs on the disk, so that the next run of the same model need not compile; to be called before jax starts.
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pvchat_jax.devices import prepare_jax
+from pvchat_jax.devices import prepare_jax, release_freed_memory
 from pvchat_jax.errors import UserError, exit_on_user_error
 
 _DESCRIPTION = """\
@@ -97,6 +97,7 @@ def _serve(options: argparse.Namespace) -> None:
         settings,
         personalize_commands(registry.folder, options.corpus),
         enrol_note=why_not_here(registry, options.corpus),
+        release_memory=release_freed_memory,
         open_assistant=lambda: Assistant.open(registry) if registry.base is not None else None,
     )
     app.state.parts.worker.start()  # here, so that what is wrong with the registry is said in one sentence

@@ -56,3 +56,13 @@ def test_freed_memory_is_kept_where_there_is_no_accelerator(monkeypatch: pytest.
     told_to_malloc(monkeypatch, ["nvidiactl", "null"], library)
     assert told == devices._MALLOPT
     told_to_malloc(monkeypatch, [], types.SimpleNamespace())  # a C library that has no mallopt
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc")
+def test_freed_memory_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace(malloc_trim=lambda kept: left.append(kept.value)))
+    devices.release_freed_memory()
+    assert left == [0]
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: types.SimpleNamespace())  # a C library that has no malloc_trim
+    devices.release_freed_memory()

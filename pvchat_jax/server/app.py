@@ -45,10 +45,15 @@ def create_app(
     commands: Commands,
     *,
     enrol_note: str = "",
+    release_memory: Callable[[], None] = lambda: None,
     open_assistant: Callable[[], Assistant | None],
     open_lane: Callable[[Engine, LaneShape], AnyLane] = Lane,
 ) -> FastAPI:
-    """The server as an ASGI application; the model is loaded when it starts."""
+    """The server as an ASGI application; the model is loaded when it starts.
+
+    Args:
+      enrol_note, release_memory: see `Parts`.
+    """
     keys, metrics = Keys(settings.keys), Metrics()
     worker = Worker(open_assistant, settings, metrics, open_lane)
     asking = Asking(worker, settings, metrics)
@@ -67,6 +72,7 @@ def create_app(
         library=Library(settings, uploads),
         enrolments=Enrolments(settings.workspace, commands, lambda: people_routes.reload(parts)),
         enrol_note=enrol_note,
+        release_memory=release_memory,
     )
     app.state.parts = parts
     for router in (chat_routes.router, video_routes.router, people_routes.router):
@@ -134,6 +140,7 @@ async def _expire(parts: Parts) -> None:
         await run_in_threadpool(parts.uploads.expire)
         parts.looks.forget_deleted()
         parts.metrics.uploads.set(parts.uploads.total_bytes())
+        await run_in_threadpool(parts.release_memory)
 
 
 async def _refused(request: Request, error: Refusal) -> Response:

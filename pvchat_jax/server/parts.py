@@ -1,6 +1,7 @@
 """What the routes work with, and what of a request says whose it is."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -22,7 +23,12 @@ ERRORS = {status: {"model": Error} for status in (400, 401, 403, 404, 409, 413, 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parts:
-    """One server. `enrol_note` says why nobody can be enrolled here; empty where people can be."""
+    """One server.
+
+    Attributes:
+      enrol_note: says why nobody can be enrolled here; empty where people can be.
+      release_memory: is called now and then.
+    """
 
     settings: Settings
     registry: Registry
@@ -35,6 +41,7 @@ class Parts:
     library: Library
     enrolments: Enrolments
     enrol_note: str
+    release_memory: Callable[[], None]
 
 
 class Caller:

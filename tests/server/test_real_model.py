@@ -58,6 +58,7 @@ def ask(client: openai.OpenAI, text: str, video: str, stream: bool = False) -> s
     return answer.choices[0].message.content
 
 
+@pytest.mark.slow
 def test_asked_together_and_asked_alone(case: Case) -> None:
     asked = [(text, f"{number}.mp4", stream) for text in QUESTIONS for number in range(2) for stream in (False, True)]
     with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:

@@ -32,7 +32,8 @@ class WordTokenizer:
         return self.encode(text, add_bos=False)
 
     def decode(self, ids: list[int]) -> str:
-        return " ".join(self._words[index] for index in ids)
+        """What is drawn at random may be no word yet."""
+        return " ".join(self._words[index] if index < len(self._words) else f"word{index}" for index in ids)
 
     def _id(self, word: str) -> int:
         if word not in self._words:

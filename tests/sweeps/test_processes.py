@@ -18,7 +18,7 @@ EVALUATE = "pvchat_jax.evaluate"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `run`, which has two checkpoints that have hardly learnt anything, and `world/test.jsonl`."""
+    """A folder with `run`, which has hardly learnt anything, and `world/test.jsonl`."""
     folder = tmp_path_factory.mktemp("trained")
     build_world(folder / "world", subject="<Wilson>", num_test=16, seed=0)
     settings = {
@@ -26,7 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "output_dir": folder / "run",
         "init_from": "",
         "weights": "tiny",
-        "num_steps": 4,
+        "num_steps": 2,
         "optimizer.warmup_steps": 1,
         "checkpoint.every_steps": 2,
         "data.batch_size": 4,
@@ -42,9 +42,7 @@ def arguments(trained: Path, out: str) -> list[str]:
         "runs": trained / "run",
         "records": trained / "world" / "test.jsonl",
         "output_dir": trained / out,
-        "checkpoints": "all",
-        "decoding": "greedy,num_beams=3,temperature=0.8",
-        "seeds": "0,1",
+        "decoding": "num_beams=3,temperature=0.8",
         "systems": "personalized,base,majority,question_only",
     }
     return ["--config=configs/eval.py:tiny", *(f"--config.{name}={value}" for name, value in settings.items())]
@@ -60,7 +58,7 @@ def alone(trained: Path) -> dict[str, list[dict]]:
 
 def assert_same(found: dict[str, list[dict]], expected: dict[str, list[dict]]) -> None:
     """Every answer is the same text; log-odds may differ in the last digit that is written, since sums are made in another order."""
-    assert found.keys() == expected.keys() and len(expected) == 4 * 2 * 2 + 4 + 1
+    assert found.keys() == expected.keys() and len(expected) == 2 * 3 + 1
     for name, lines in expected.items():
         odds = [line.pop("log_odds") for line in found[name]]
         assert found[name] == [{key: value for key, value in line.items() if key != "log_odds"} for line in lines], name

@@ -12,7 +12,6 @@ from pvchat_jax.distributed.apart import Share
 from pvchat_jax.sweeps import run as sweeps
 from pvchat_jax.sweeps import units
 from pvchat_jax.sweeps.results import read_item
-from tests.evaluation.scripted import VOCABULARY_SIZE
 from tests.sweeps.reciting import RecitingRuns, answers_of
 
 QUIET = Console(quiet=True)
@@ -128,8 +127,6 @@ def test_no_readable_video_is_a_failure(runs: RecitingRuns) -> None:
 
 
 def test_draws_depend_on_the_question_and_the_seed_alone(runs: RecitingRuns) -> None:
-    while len(runs.tokenizer._words) < VOCABULARY_SIZE:  # whatever is drawn has to be a word
-        runs.tokenizer.encode(f"word{len(runs.tokenizer._words)}", add_bos=False)
     drawn = runs.config(runs.run(), systems=("personalized",), decoding=("temperature=9.0+max_new_tokens=3",), seeds=(0, 1), mesh=ONE)
     sweep(drawn)
     sweep(runs.config(runs.run(), systems=("personalized",), decoding=drawn.decoding, seeds=(0, 1), out="eight"))

@@ -19,7 +19,8 @@ class SweepProgress:
 
     def __init__(self, console: Console, total: int) -> None:
         self._console, self._total, self._done = console, total, 0
-        self._began = self._shown_at = time.monotonic()
+        self._shown_at = time.monotonic()
+        self._first: tuple[int, float] | None = None  # how many units were done at first, and when
         self._what = ""
         columns = (
             rich.progress.TextColumn("{task.description}", markup=False),
@@ -54,7 +55,14 @@ class SweepProgress:
         self._done += units
         self._bar.update(self._task, completed=self._done)
         now = time.monotonic()
+        self._first = self._first or (self._done, now)
         if not self._console.is_terminal and (now - self._shown_at >= _REPORT_SECONDS or self._done == self._total):
-            left = datetime.timedelta(seconds=round((self._total - self._done) * (now - self._began) / self._done))
-            self.say(f"{self._done}/{self._total} units of the whole sweep  {left} left  {self._what}")
+            self.say(f"{self._done}/{self._total} units of the whole sweep  {self._left(now)}  {self._what}")
             self._shown_at = now
+
+    def _left(self, now: float) -> str:
+        """How long the other units take, as long as those since the first, before which videos were read and programs compiled."""
+        done, began = self._first or (self._done, now)
+        if self._done == done:
+            return "none left" if self._done == self._total else "? left"
+        return f"{datetime.timedelta(seconds=round((self._total - self._done) * (now - began) / (self._done - done)))} left"

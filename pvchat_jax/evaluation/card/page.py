@@ -48,7 +48,7 @@ def _tiles(card: Card, lists: Lists) -> Iterator[str]:
     for metric in card.instruments.metrics:
         number = numbers[metric.key]
         if metric.key in _HEADLINE and number.value is not None:
-            ends = f"95% interval {_ends(metric, number)}; " if number.interval else ""
+            ends = f"95% interval {between}; " if (between := _ends(metric, number)) else ""
             unit = "%" if metric.unit == "percent" else ""
             yield tile(f"{shown(metric, number.value)}{unit}", metric.title, f"{ends}{_CONTEXT[metric.key]}")
 

@@ -117,6 +117,8 @@ def test_a_model_that_guesses_is_doubted(tmp_path: Path) -> None:
     assert "about one subject" in said and "training videos are not known" in said
     good = write_card(write_sweep(tmp_path / "good", quality=1.0, videos=16), tmp_path / "out")
     assert not any("not shown to beat" in sentence for sentence in good.doubts)
+    page = (tmp_path / "out" / "card.html").read_text(encoding="utf-8")
+    assert "95% interval" in page and "95% interval ;" not in page  # of numbers that all resamples have alike
     assert re.search(r"4\d\.\d points above question_only", good.lead[0]) and "2 subjects" in " ".join(good.doubts)
 
 

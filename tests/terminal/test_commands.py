@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pvchat_jax import chat, subjects
@@ -18,6 +19,8 @@ from pvchat_jax.data.records import Question, Record, write_records
 from pvchat_jax.errors import UserError
 from pvchat_jax.registry.registry import Registry
 from pvchat_jax.synthesis.privacy.consent import Consent, write_consent
+from pvchat_jax.timeline.index import Index, KnownVideo, person_key
+from pvchat_jax.timeline.windows import Window
 from tests.assistant.tiny_registry import decide, make_pack, make_registry
 from tests.data.video_files import write_video
 
@@ -56,6 +59,25 @@ def test_people_come_go_and_change_their_names(folder: Path, capsys: pytest.Capt
     assert [person.name for person in Registry(Path("people")).people()] == ["<Ada>"]
     receipt = json.loads(next((folder / "people" / "receipts").glob("*.json")).read_text())
     assert receipt["done"] and receipt["erased"][0]["kind"] == "pack" and "Will" not in json.dumps(receipt)
+
+
+def _remember_scores(index_file: Path, name: str) -> None:
+    """An index that has scored a window of a video for somebody."""
+    with Index(index_file) as index:
+        window = Window(number=0, run=0, start=0.0, end=2.0, frame_times=(0.0, 1.0), frames=())
+        video = KnownVideo(id=0, origin=0.0, clock_start=0.0, end=2.0, notes=(), is_complete=True)
+        video = index.add_windows("0" * 64, "viewing", video, [window], [np.zeros((1, 2, 2))])
+        index.put_scores(person_key(name), "pack", video.id, {0: 0.5})
+
+
+@pytest.mark.parametrize("last_word", [("rename", "wilson", "Will"), ("forget", "wilson", "--yes")])
+def test_no_index_knows_a_name_that_is_gone(folder: Path, last_word: tuple[str, ...]) -> None:
+    index_file = folder / "data" / "timeline.sqlite"
+    _remember_scores(index_file, "<Wilson>")
+    _remember_scores(index_file, "<Ada>")
+    assert run(subjects, *last_word) == 0
+    with Index(index_file) as index:
+        assert (index.erase_person("wilson"), index.erase_person("ada")) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -52,10 +52,6 @@ class PresenceCalibration:
     bound: float | None = None
     missed: float | None = None
 
-    @property
-    def is_calibrated(self) -> bool:
-        return self.num_look_alikes > 0
-
     def probability(self, log_odds: float) -> float:
         """In [0, 1], of a clip that shows the person as often as not."""
         return float(_sigmoid(np.float64(self.slope * log_odds + self.offset)))

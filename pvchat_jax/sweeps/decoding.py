@@ -39,11 +39,6 @@ def read_decoding(text: str) -> dict[str, Any]:
     return values
 
 
-def write_decoding(values: dict[str, Any]) -> str:
-    """What `read_decoding` turns into `values`."""
-    return "+".join(f"{name}={value!r}" for name, value in values.items()) or GREEDY
-
-
 def draws(values: dict[str, Any]) -> bool:
     """Whether another seed may give another answer."""
     return dataclasses.replace(DecodingOptions(), **values).temperature > 0

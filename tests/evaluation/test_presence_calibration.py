@@ -72,7 +72,7 @@ def test_the_bound_is_that_of_clopper_and_pearson(wrong, total):
 
 
 def test_a_pack_without_held_out_clips_keeps_its_threshold(tmp_path):
-    assert read_calibration(tmp_path) == uncalibrated(0.0) and not read_calibration(tmp_path).is_calibrated
+    assert read_calibration(tmp_path) == uncalibrated(0.0)
     write_threshold(tmp_path, 2.0, 3)
     found = read_calibration(tmp_path)
     assert found.probability(2.0) == 0.5 and [found.verdict(value) for value in (0.8, 2.0, 3.2)] == ["absent", "unsure", "present"]
@@ -82,7 +82,7 @@ def test_what_is_written_is_read(tmp_path):
     for present in ([6.0, 7.0], [-9.0, -8.0]):
         found = fit_calibration(clips(present, [-4.0, 1.0]))
         write_calibration(tmp_path, found)
-        assert read_calibration(tmp_path) == found and found.is_calibrated
+        assert read_calibration(tmp_path) == found and found.num_look_alikes
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import NamedTuple
 
+from pvchat_jax.data.records import Question, Record
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -46,3 +48,34 @@ def describe_person(answer: Answer) -> str:
     if answer.role != "hard_negative":
         return "present" if answer.present else "stranger"
     return "look-alike" if answer.grade is None else f"look-alike, grade {answer.grade}"
+
+
+def as_answer(record: Record, question: Question, text: str, log_odds: float | None = None) -> Answer:
+    """`text` as the answer to a question about a video."""
+    return Answer(
+        video=record.video,
+        subject=record.subject,
+        role=record.role,
+        origin=record.origin,
+        question=question.question,
+        type=question.type,
+        gold=question.answer,
+        answer=text,
+        log_odds=log_odds,
+        grade=_grade(record),
+        people=_people(record),
+    )
+
+
+def _grade(record: Record) -> int | None:
+    """In how many attributes a look-alike differs from the subject, where the record's truth lists them."""
+    differences = record.truth.get("differences")
+    return len(differences) if record.role == "hard_negative" and isinstance(differences, list) and differences else None
+
+
+def _people(record: Record) -> int | None:
+    """How many people the video shows, where the record's truth says so."""
+    if "bystander" in record.truth:
+        return 2 if record.truth["bystander"] else 1
+    people = record.truth.get("people")
+    return people if isinstance(people, int) else None

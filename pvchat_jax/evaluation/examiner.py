@@ -13,7 +13,7 @@ from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.data.conversation import TextRow, build_prompt_row, build_training_row
 from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.tokenizer import SubjectTokenizer
-from pvchat_jax.evaluation.answer_record import Answer
+from pvchat_jax.evaluation.answer_record import Answer, as_answer
 from pvchat_jax.inference.engine import Engine, PromptShape, Seen
 from pvchat_jax.inference.options import DecodingOptions
 
@@ -121,23 +121,6 @@ def to_answers(record: Record, said: Sequence[Said], *, has_odds: bool) -> Itera
         yield as_answer(record, question, text, round(odds, 4) if is_scored else None)
 
 
-def as_answer(record: Record, question: Question, text: str, log_odds: float | None = None) -> Answer:
-    """`text` as the answer to a question about a video."""
-    return Answer(
-        video=record.video,
-        subject=record.subject,
-        role=record.role,
-        origin=record.origin,
-        question=question.question,
-        type=question.type,
-        gold=question.answer,
-        answer=text,
-        log_odds=log_odds,
-        grade=_grade(record),
-        people=_people(record),
-    )
-
-
 def rename(row: TextRow, name_id: int, ids: Sequence[int]) -> TextRow:
     """The row with the tokens `ids` wherever the name's token `name_id` stands in its text."""
     stays = (row.input_ids != name_id) | row.video_mask
@@ -189,17 +172,3 @@ def _answer_tokens(tokenizer: SubjectTokenizer, config: TrainConfig, question: Q
     """Ids that training asks for after the prompt, EOS included: only the row as a whole shows where a tokenizer splits."""
     row = _row(build_training_row, tokenizer, config, question, answer=answer)
     return row.labels[row.labels != -100]
-
-
-def _grade(record: Record) -> int | None:
-    """In how many attributes a look-alike differs from the subject, where the record's truth lists them."""
-    differences = record.truth.get("differences")
-    return len(differences) if record.role == "hard_negative" and isinstance(differences, list) and differences else None
-
-
-def _people(record: Record) -> int | None:
-    """How many people the video shows, where the record's truth says so."""
-    if "bystander" in record.truth:
-        return 2 if record.truth["bystander"] else 1
-    people = record.truth.get("people")
-    return people if isinstance(people, int) else None

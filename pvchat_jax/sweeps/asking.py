@@ -16,8 +16,9 @@ from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.data.records import Question, Record
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.activity import ActivityMeter
+from pvchat_jax.evaluation.answer_record import as_answer
 from pvchat_jax.evaluation.constants import constant, golds_of
-from pvchat_jax.evaluation.examiner import Examiner, Heard, Said, as_answer, to_answers
+from pvchat_jax.evaluation.examiner import Examiner, Heard, Said, to_answers
 from pvchat_jax.evaluation.generation import VIDEOS_AT_ONCE
 from pvchat_jax.sharding import mesh_context
 from pvchat_jax.sweeps.decoding import read_decoding

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pvchat_jax.data.json_fields import parse_json, read_text
-from pvchat_jax.data.records import Record
 from pvchat_jax.data.reference_json import Result, parse_results, people_asked_for
 from pvchat_jax.errors import UserError
-from pvchat_jax.evaluation.answer_record import Answer, SetAside
+from pvchat_jax.evaluation.answer_record import Answer, SetAside, as_answer
 from pvchat_jax.evaluation.card.answer_json import answer_from_json
 from pvchat_jax.evaluation.card.sweep_items import SWEEP_FILE, read_sweep_systems
 from pvchat_jax.evaluation.card.systems import System, with_constants
@@ -71,19 +70,9 @@ def _from_results(path: Path, text: str, value: Mapping[str, Any], subject: str 
 
 
 def _answers_of(result: Result) -> Iterator[Answer]:
-    record: Record = result.record
+    record = result.record
     for question, generated in zip(record.questions, result.generated, strict=True):
-        yield Answer(
-            video=record.video,
-            subject=record.subject,
-            role=record.role,
-            origin=record.origin,
-            question=question.question,
-            type=question.type,
-            gold=question.answer,
-            answer=(generated or "").strip(),
-            people=record.truth.get("people"),
-        )
+        yield as_answer(record, question, (generated or "").strip())
 
 
 def named_apart(inputs: Sequence[tuple[str, list[System]]]) -> list[System]:

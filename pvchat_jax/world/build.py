@@ -28,7 +28,7 @@ from pvchat_jax.world.questions import ask
 from pvchat_jax.world.render import encode_video, render_frames
 from pvchat_jax.world.staging import NUM_FRAMES, frame_truth, spread_frames
 
-WORLD_VERSION = 9  # to be raised when the same seed gives other videos or questions than before
+WORLD_VERSION = 10  # to be raised when the same seed gives other videos or questions than before
 SETTINGS_FILE = "world.json"
 DIGESTS_FILE = "videos.sha256"
 VIDEOS_FOLDER = "videos"

@@ -33,7 +33,7 @@ PEOPLE_GROUPS: Mapping[str, float] = {"base": 0.5, "subject": 0.1, "test": 0.4} 
 TOP_COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black")
 GARMENTS = ("shirt", "striped shirt", "dotted shirt", "jacket")
 HATS = ("none", "cap", "hat")
-HAT_PROBABILITY = 0.3
+HAT_PROBABILITY = 0.2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

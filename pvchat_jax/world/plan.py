@@ -144,7 +144,7 @@ def is_of_split(outfit: Outfit, scene: str, split: str) -> bool:
 def subject_of(seed: int) -> Subject:
     """Whom the world of this seed is about, as the reference video shows them."""
     rng = np.random.default_rng([seed, _STREAMS[REFERENCE], 0])
-    return Subject(subject_identity(seed), pick(rng, _reference_outfits()))
+    return Subject(subject_identity(seed), _draw_reference_outfit(rng))
 
 
 def reference_video(seed: int) -> VideoPlan:
@@ -251,8 +251,14 @@ def _draw_bystander(identity: Identity, position: str | None, split: str, scene:
 
 
 @functools.cache
-def _reference_outfits() -> tuple[Outfit, ...]:
-    return tuple(outfit for outfit in all_outfits() if all(len(_scenes(outfit, split)) >= _MIN_REFERENCE_SCENES for split in SPLITS))
+def _reference_outfits() -> frozenset[Outfit]:
+    return frozenset(outfit for outfit in all_outfits() if all(len(_scenes(outfit, split)) >= _MIN_REFERENCE_SCENES for split in SPLITS))
+
+
+def _draw_reference_outfit(rng: np.random.Generator) -> Outfit:
+    while (outfit := random_outfit(rng)) not in _reference_outfits():
+        pass
+    return outfit
 
 
 def _scenes(outfit: Outfit, split: str) -> tuple[str, ...]:

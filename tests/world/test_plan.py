@@ -66,7 +66,7 @@ def test_look_alikes_differ_in_every_attribute_sometimes() -> None:
 
 def test_look_alikes_differ_in_something_that_the_video_shows() -> None:
     hidden = 0
-    for split, seed in itertools.product(SPLITS, range(6)):
+    for split, seed in itertools.product(SPLITS, range(12)):
         for plan in plans(split, seed):
             covered = {"hair_style"} if plan.person.outfit.hat != "none" else set()
             covered |= {"gait"} if plan.person.action in (WALK_LEFT, WALK_RIGHT) else set()

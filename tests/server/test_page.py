@@ -133,7 +133,7 @@ def test_enrolling_and_erasing_with_the_keyboard(page, tmp_path: Path, server: R
     page.get_by_label("The person has agreed").press(" ")
     with held(server, "train"):
         page.get_by_role("button", name="Start learning").press("Enter")
-        page.get_by_role("status").get_by_text("Learning Nora: learn").wait_for()
+        page.get_by_role("status").get_by_text("Learning Nora, step “learn”").wait_for()
         page.frame_locator("#sheet").get_by_text("What was made").wait_for()
         picture(page, "learning", tmp_path)
     page.get_by_role("heading", name="Enrolled").nth(1).wait_for()

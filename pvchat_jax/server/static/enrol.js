@@ -74,7 +74,7 @@ function update(enrolment) {
   const { state, message, steps } = enrolment;
   byId("enrol-progress").replaceChildren(...steps.map(stepItem));
   const now = steps.find((step) => step.state === "running");
-  const words = state === "running" ? `Learning ${enrolment.name}${now ? `: ${now.name}` : ""}.` : message;
+  const words = state === "running" ? `Learning ${enrolment.name}${now ? `, step “${now.name}”` : ""}.` : message;
   if (byId("enrol-state").textContent !== words) byId("enrol-state").textContent = words;
   show(byId("choose"), state === "choose");
   showSheet(enrolment.sheet && `${enrolment.sheet}?state=${state === "choose" ? "choose" : "made"}`);

@@ -56,7 +56,14 @@ def tiny() -> PretrainConfig:
         data=dataclasses.replace(video.data, batch_size=24),
         optimizer=rates(2e-3, warmup_steps=100),
     )
-    return PretrainConfig(output_dir="runs/base", image=image, video=video, language=language)
+    parts = dataclasses.replace(
+        image,
+        num_steps=1500,
+        output_dir="runs/base/parts",
+        data=dataclasses.replace(image.data, batch_size=32),
+        optimizer=rates(3e-3, warmup_steps=50),
+    )
+    return PretrainConfig(output_dir="runs/base", image=image, video=video, language=language, parts=parts)
 
 
 def rates(rate: float, *, warmup_steps: int) -> OptimizerConfig:

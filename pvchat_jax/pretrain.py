@@ -15,8 +15,9 @@ One to two hours on two cores. Started again with the same settings, it continue
 
 Written to --config.output_dir:
   pictures/                  the drawn videos (1.3 GB)
-  image/, video/, language/  the three phases, each a run with checkpoints and numbers
-  export/                    model.safetensors, MODEL_CARD.md and scores.json; copy it to pvchat_jax/tiny_base to ship it
+  parts/                     the segmenter, a run with checkpoints and numbers; --config.only_parts=True stops after it
+  image/, video/, language/  the three phases of the model, likewise
+  export/                    model.safetensors, segmenter.safetensors and what they score; copy it to pvchat_jax/tiny_base to ship it
 """
 
 

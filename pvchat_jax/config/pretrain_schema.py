@@ -7,7 +7,7 @@ from pvchat_jax.config.schema import TrainConfig
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """One base model: drawn videos, then three phases of training, each of which starts from the one before.
+    """One base model: drawn videos, then three phases of training, each of which starts from the one before, and a segmenter.
 
     Attributes:
       weights: a base model of the same size to go on from, `tiny` for the one in the package; empty starts from random numbers.
@@ -17,6 +17,8 @@ class PretrainConfig:
       video: vision encoder on clips, with dense labels.
       language: the rest of the model on questions and answers, with the encoder's features stored.
       auxiliary_weight: factor on the dense labels of the query tokens in the last phase.
+      parts: the segmenter of drawn people, a network of its own, which needs none of the above.
+      only_parts: whether nothing but the segmenter is trained.
     """
 
     output_dir: str
@@ -29,6 +31,8 @@ class PretrainConfig:
     image: TrainConfig
     video: TrainConfig
     language: TrainConfig
+    parts: TrainConfig
+    only_parts: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_videos", "num_validation"):

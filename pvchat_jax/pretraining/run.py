@@ -27,6 +27,7 @@ from pvchat_jax.pretraining.batches import RandomBatches
 from pvchat_jax.pretraining.export import score_base, write_model_card, write_weights
 from pvchat_jax.pretraining.frames import Pictures, draw_pictures
 from pvchat_jax.pretraining.language import Rows, init_language, language_batch, language_step, slot_labels, tokenise
+from pvchat_jax.pretraining.parts import init_segmenter, make_batches, parts_step, score_parts, write_segmenter
 from pvchat_jax.pretraining.vision import encode, hand_over_positions, init_vision, normalise, vision_step
 from pvchat_jax.sharding import make_mesh, mesh_context, put_batch, replicated
 from pvchat_jax.training.checkpoint import Checkpoints
@@ -39,7 +40,7 @@ from pvchat_jax.training.weights import read_tensors, weights_directory
 from pvchat_jax.world.base_questions import ask_anybody
 from pvchat_jax.world.plan import plan_base_video
 
-PHASES = ("image", "video", "language")
+PHASES = ("image", "video", "language", "parts")
 
 
 def pretrain(config: PretrainConfig, console: Console) -> Path:
@@ -48,18 +49,28 @@ def pretrain(config: PretrainConfig, console: Console) -> Path:
     phases = {name: dataclasses.replace(getattr(config, name), output_dir=folder) for name, folder in folders.items()}
     config = dataclasses.replace(config, **phases)
     mesh = make_mesh(MeshConfig())
+    export = Path(config.output_dir) / "export"
+    train_segmenter(config.parts, export, mesh, console)
+    if config.only_parts:
+        return export
     pictures = draw_base_pictures(config, console)
     vision = train_vision(config, pictures, mesh, console)
     features = encode_pictures(config, pictures, vision, mesh, console)
     rows = base_rows(config)
     params = vision | train_language(config, pictures, features, rows, mesh, console)
     params = jax.device_get(params)
-    export = Path(config.output_dir) / "export"
     write_weights(export, params, config)
     scores = score_base(config, params, pictures, features, rows)
     minutes = {name: training_minutes(getattr(config, name)) for name in PHASES}
     write_model_card(export, config, scores, minutes)
     return export
+
+
+def train_segmenter(config: TrainConfig, export: Path, mesh: jax.sharding.Mesh, console: Console) -> None:
+    """Trains the segmenter, or continues, and writes it with its scores."""
+    start = jax.device_put(init_segmenter(config.seed), replicated(mesh))
+    params = jax.device_get(train_phase(config, parts_step, start, make_batches(config), mesh, console))
+    write_segmenter(export, params, config, score_parts(params, config), training_minutes(config))
 
 
 def training_minutes(config: TrainConfig) -> float:

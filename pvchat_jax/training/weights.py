@@ -91,13 +91,13 @@ def _restore(directory: Path, wanted: Abstract, largest: int) -> dict[str, jax.A
         return flatten_dict(reader.restore(directory.absolute(), args=arguments), sep="/")
 
 
-def read_tensors(directory: Path, prefixes: tuple[str, ...]) -> dict[str, Any]:
+def read_tensors(directory: Path, prefixes: tuple[str, ...], name: str = SAFETENSORS_FILE) -> dict[str, Any]:
     """Tensors of a folder with a safetensors file whose names begin with one of `prefixes`, as a nested dict of float32.
 
     Raises:
       UserError: there is no such file, or it cannot be read.
     """
-    path = directory / SAFETENSORS_FILE
+    path = directory / name
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118  a file is no mapping

@@ -1,7 +1,8 @@
 """Draws a person: a half-length figure in flat colours, lit from the left. people.py has the names of everything drawn here."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,7 @@ TOP: Mapping[str, Colour] = {
     "pink": rgb("f48cc0"),
     "black": rgb("2b2b33"),
 }
+PARTS = ("clothes", "neck", "face", "hair", "hat", "arms")  # what a person consists of in a picture
 WHITE = rgb("fbf8f1")
 INK = rgb("2a2230")
 _LAPEL = ((0.0, -4.0), (11.0, -2.0), (4.0, 20.0), (1.0, 16.0))
@@ -77,35 +79,75 @@ class _Head:
 
 def draw_person(canvas: Canvas, placed: Placed) -> None:
     """Paints a person onto the canvas, which has as many frames as `placed`."""
-    identity, outfit, pose, scale = placed.identity, placed.outfit, placed.pose, placed.scale
-    body_x, body_y = placed.x + scale * pose.x, placed.y + scale * pose.y
+    for _ in draw_parts(canvas, placed):
+        pass
+
+
+def draw_parts(canvas: Canvas, placed: Placed) -> Iterator[str]:
+    """Paints a person part by part, from the back to the front, and says after each which of `PARTS` was painted."""
+    identity, outfit, scale = placed.identity, placed.outfit, placed.scale
     (head_x, head_y), (face_x, face_y) = head_position(placed), face_position(placed)
     head = _Head(canvas=canvas, identity=identity, x=head_x, y=head_y, face_x=face_x - head_x, face_y=face_y - head_y, scale=scale)
-    shoulder_y = body_y + SHOULDER_Y
+    trunk = _Trunk(canvas, identity, outfit, placed.x + scale * placed.pose.x, placed.y + scale * placed.pose.y + SHOULDER_Y, scale)
     _hair_behind(head)
-    _torso(canvas, identity, outfit, body_x, shoulder_y, scale)
+    yield "hair"
+    _torso(trunk)
+    yield "clothes"
+    _neck(trunk)
+    yield "neck"
+    _lapels(trunk)
+    yield "clothes"
     _face(head)
+    yield "face"
     _hair_in_front(head)
+    yield "hair"
     _hat(head, outfit)
+    yield "hat"
     for side in (0, 1):
         _arm(canvas, identity, outfit, limb(placed, side), scale)
+    yield "arms"
 
 
-def _torso(canvas: Canvas, identity: Identity, outfit: Outfit, x: FloatArray, shoulder_y: FloatArray, scale: float) -> None:
-    skin, top = SKIN[identity.skin], TOP[outfit.colour]
-    half = HALF_SHOULDERS[identity.build] * scale
-    neck = 0.36 * half if identity.build == "broad" else 0.42 * half
-    height = 62.0 * scale
-    torso = ellipse(canvas, x, shoulder_y + height - 3, half, height, square=True)
-    canvas.paint(torso, top, shade=0.14)
+class _Trunk(NamedTuple):
+    """Where the trunk is and what it is made of; `x` and `shoulder_y` are float[T]."""
+
+    canvas: Canvas
+    identity: Identity
+    outfit: Outfit
+    x: FloatArray
+    shoulder_y: FloatArray
+    scale: float
+
+    @property
+    def half(self) -> float:
+        return HALF_SHOULDERS[self.identity.build] * self.scale
+
+    @property
+    def half_neck(self) -> float:
+        return (0.36 if self.identity.build == "broad" else 0.42) * self.half
+
+
+def _torso(trunk: _Trunk) -> None:
+    height = 62.0 * trunk.scale
+    torso = ellipse(trunk.canvas, trunk.x, trunk.shoulder_y + height - 3, trunk.half, height, square=True)
+    trunk.canvas.paint(torso, TOP[trunk.outfit.colour], shade=0.14)
     if torso is not None:
-        _pattern(canvas, torso, outfit, height, scale)
-    canvas.paint(rectangle(canvas, x, shoulder_y - 6, neck, 9 * scale), mix(skin, INK, 0.16))
-    canvas.paint(ellipse(canvas, x, shoulder_y + 2, neck, 6 * scale), mix(skin, INK, 0.16))
-    if outfit.garment == "jacket":
-        for side, corners in ((1.0, _LAPEL), (-1.0, tuple((-lapel_x, lapel_y) for lapel_x, lapel_y in reversed(_LAPEL)))):
-            lapel = [(scale * lapel_x, scale * lapel_y) for lapel_x, lapel_y in corners]
-            canvas.paint(polygon(canvas, lapel, x + side * neck, shoulder_y), mix(top, INK, 0.35))
+        _pattern(trunk.canvas, torso, trunk.outfit, height, trunk.scale)
+
+
+def _neck(trunk: _Trunk) -> None:
+    canvas, scale, shadow = trunk.canvas, trunk.scale, mix(SKIN[trunk.identity.skin], INK, 0.16)
+    canvas.paint(rectangle(canvas, trunk.x, trunk.shoulder_y - 6, trunk.half_neck, 9 * scale), shadow)
+    canvas.paint(ellipse(canvas, trunk.x, trunk.shoulder_y + 2, trunk.half_neck, 6 * scale), shadow)
+
+
+def _lapels(trunk: _Trunk) -> None:
+    if trunk.outfit.garment != "jacket":
+        return
+    for side, corners in ((1.0, _LAPEL), (-1.0, tuple((-lapel_x, lapel_y) for lapel_x, lapel_y in reversed(_LAPEL)))):
+        lapel = [(trunk.scale * lapel_x, trunk.scale * lapel_y) for lapel_x, lapel_y in corners]
+        shape = polygon(trunk.canvas, lapel, trunk.x + side * trunk.half_neck, trunk.shoulder_y)
+        trunk.canvas.paint(shape, mix(TOP[trunk.outfit.colour], INK, 0.35))
 
 
 def _pattern(canvas: Canvas, torso: Mask, outfit: Outfit, height: float, scale: float) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from pvchat_jax.world.figure import draw_person
+from pvchat_jax.world.figure import PARTS, draw_parts, draw_person
 from pvchat_jax.world.plan import VideoPlan
 from pvchat_jax.world.scenes import MARGIN, draw_scene
-from pvchat_jax.world.shapes import UNITS, Canvas, FloatArray
+from pvchat_jax.world.shapes import UNITS, Canvas, Colour, FloatArray, Mask
 from pvchat_jax.world.staging import FRAMES_PER_SECOND, NUM_FRAMES, Staging, stage
 
 SIZE = 128  # pixels; a 64-pixel model input is an exact halving
@@ -35,6 +35,31 @@ def render_frames(plan: VideoPlan, *, size: int = SIZE, frames: Sequence[int] = 
     for placed in reversed(staging.people):  # the subject is in front
         draw_person(canvas, placed)
     return _expose(canvas, staging)
+
+
+def render_parts(plan: VideoPlan, *, size: int = SIZE, frames: Sequence[int] = range(NUM_FRAMES)) -> NDArray[np.uint8]:
+    """Which part of whom each pixel of a video shows, without a shutter's blur.
+
+    Returns:
+      uint8[T, size, size]: 0 for the scene, else 1 + the number in `figure.PARTS`, and as many again for a bystander.
+    """
+    staging = stage(plan, frames, shutter=False)
+    labels = np.zeros((size, size, len(frames)), np.uint8)
+    for number, placed in reversed(tuple(enumerate(staging.people))):
+        coverage = _Coverage(np.zeros((1, *labels.shape), np.float32))
+        for part in draw_parts(coverage, placed):
+            labels[coverage.planes[0] > 0.5] = 1 + number * len(PARTS) + PARTS.index(part)
+            coverage.planes[...] = 0.0
+    return labels.transpose(2, 0, 1)
+
+
+class _Coverage(Canvas):
+    """A canvas on which everything is white."""
+
+    def paint(self, mask: Mask | None, colour: Colour, *, shade: float = 0.0, opacity: float = 1.0) -> None:
+        if mask is not None:
+            region = self.planes[0, mask.rows, mask.columns]
+            np.maximum(region, mask.alpha, out=region)
 
 
 def _expose(canvas: Canvas, staging: Staging) -> NDArray[np.uint8]:

@@ -23,4 +23,4 @@ def tiny() -> DrawnPersonConfig:
 
 
 def one_shot() -> DrawnPersonConfig:
-    return dataclasses.replace(tiny(), clip_source="composited")
+    return dataclasses.replace(tiny(), clip_source="composited", num_calibration=192)

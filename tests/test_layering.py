@@ -62,8 +62,10 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
         "pvchat_jax.evaluation.html_report",
         "pvchat_jax.evaluation.markup",
         "pvchat_jax.synthesis.faces.tiny_base",
+        "pvchat_jax.synthesis.segmenting.tiny_base",
     ),
     "pvchat_jax.synthesis.faces.tiny_base": (*PRETRAINING, "pvchat_jax.pretraining", "pvchat_jax.synthesis"),
+    "pvchat_jax.synthesis.segmenting.tiny_base": (*PRETRAINING, "pvchat_jax.pretraining", "pvchat_jax.synthesis"),
     "pvchat_jax.registry": (
         *EVERYWHERE,
         "pvchat_jax.data",

@@ -22,10 +22,11 @@ from pvchat_jax.evaluation.probes import probe_questions
 from pvchat_jax.evaluation.selection import choose_records
 from pvchat_jax.evaluation.threshold import choose_threshold, read_threshold, write_threshold
 from pvchat_jax.personalisation.composited_clips import composite_clips
-from pvchat_jax.personalisation.cut_people import CutPerson, cut_corpus, cut_subject
+from pvchat_jax.personalisation.cut_people import CutPerson, Eyes, cut_corpus, cut_subject
 from pvchat_jax.personalisation.looks import Looks, read_looks, write_looks
 from pvchat_jax.sharding import make_mesh
 from pvchat_jax.synthesis.faces.tiny_base import TinyBaseReader
+from pvchat_jax.synthesis.segmenting.tiny_base import TinyBaseSegmenter
 from pvchat_jax.training.initialise import load_run
 from pvchat_jax.training.run import train_run
 from pvchat_jax.training.weights import weights_directory
@@ -112,7 +113,7 @@ def _cut_corpus(config: DrawnPersonConfig, console: Console) -> list[CutPerson]:
     if not config.corpus:
         raise UserError("composited clips need other people; name a folder with one video of each with --config.corpus=FOLDER.")
     with _bars(console) as bars:
-        return cut_corpus(Path(config.corpus), TinyBaseReader(config.weights, config.stage2), _shown_as(bars, "cutting out the corpus"))
+        return cut_corpus(Path(config.corpus), _eyes(config), _shown_as(bars, "cutting out the corpus"))
 
 
 def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: Console) -> ClipPaths:
@@ -124,7 +125,7 @@ def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: 
     with _bars(console) as bars:
         composite_clips(
             folder,
-            cut_subject(Path(config.video), TinyBaseReader(config.weights, config.stage2)),
+            cut_subject(Path(config.video), _eyes(config)),
             corpus,
             name=config.subject,
             numbers={"train": config.num_clips, "calibration": config.num_calibration},
@@ -133,6 +134,10 @@ def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: 
             progress=_shown_as(bars, "compositing clips"),
         )
     return paths
+
+
+def _eyes(config: DrawnPersonConfig) -> Eyes:
+    return Eyes(TinyBaseReader(config.weights, config.stage2), TinyBaseSegmenter(config.weights))
 
 
 def _bars(console: Console) -> Progress:

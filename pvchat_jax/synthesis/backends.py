@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,10 @@ from pvchat_jax.synthesis.captioners.captioner import Captioner, ClipView
 from pvchat_jax.synthesis.faces.reader import FaceReader, Looks
 from pvchat_jax.synthesis.generators.generator import ClipGenerator, Performer, Prompt
 from pvchat_jax.synthesis.making.prompts import prompts
-from pvchat_jax.synthesis.making.showing import OF_THE_FACE, Truths
+from pvchat_jax.synthesis.making.showing import Truths
 from pvchat_jax.synthesis.records import Person, Source
+from pvchat_jax.synthesis.segmenting.segmenter import SHOULDERS, Segmenter
 from pvchat_jax.synthesis.watch.framing import Framed, frame_person
-
-if TYPE_CHECKING:
-    from pvchat_jax.synthesis.generators.compositor import Member
 
 COMPOSITOR = "compositor"  # whose clips show everybody who performs, not the performer alone
 IDENTITIES_FOLDER = "identities"  # of the training set: face features that ConsisID reads
@@ -152,32 +150,28 @@ def _load_generator(config: SynthesisConfig, own_folder: Path, index: int, crowd
 
 def _load_compositor(config: SynthesisConfig, crowd: Crowd) -> ClipGenerator:
     """Cuts everybody out, the subject first, who comes first in the crowd."""
-    from pvchat_jax.synthesis.generators.compositor import Compositor
+    from pvchat_jax.synthesis.generators.compositor import Compositor, member_of
+    from pvchat_jax.synthesis.generators.cutouts import cut_out
 
-    members = {performer.source.sha256: _cut_out(config, performer) for performer in crowd()}
+    segmenter = _load_segmenter(config)
+    members = {}
+    for performer in crowd():
+        key, looks = performer.source.sha256, performer.looks
+        framed = _frame(config, performer.source, performer.person)
+        cut = cut_out(framed.frames, framed.boxes, segmenter, looks.shoulders if looks else SHOULDERS)
+        members[key] = member_of(key, cut, looks)
     return Compositor(members, lead=next(iter(members)))
 
 
-def _cut_out(config: SynthesisConfig, performer: Performer) -> "Member":
-    """What nobody knows of somebody, such as the figure of photographed people, stays empty: then bodies and hats are not exchanged."""
-    from pvchat_jax.synthesis.generators.compositor import Member
-    from pvchat_jax.synthesis.generators.cutouts import cut_out
+def _load_segmenter(config: SynthesisConfig) -> Segmenter:
+    """The one that learnt drawn people where their reader is chosen."""
+    if config.reader == "tiny_base":
+        from pvchat_jax.synthesis.segmenting.tiny_base import TinyBaseSegmenter
 
-    key, looks = performer.source.sha256, performer.looks
-    framed = _frame(config, performer.source, performer.person)
-    if looks is None:
-        return Member(key=key, figure="", scene="", cut=cut_out(framed.frames, framed.boxes))
-    return Member(
-        key=key,
-        figure=looks.figure,
-        scene=looks.truth["scene"],
-        cut=cut_out(framed.frames, framed.boxes, looks.shoulders),
-        lends=not looks.hides_body,
-        head=looks.head,
-        hat=looks.hat,
-        hair=looks.hair,
-        face_moves=looks.truth["action"] in OF_THE_FACE,
-    )
+        return TinyBaseSegmenter("tiny")
+    from pvchat_jax.synthesis.segmenting.grabcut import grabcut
+
+    return grabcut
 
 
 def _frame(config: SynthesisConfig, source: Source, person: Person) -> Framed:

@@ -33,7 +33,7 @@ from pvchat_jax.synthesis.faces.reader import Looks
 from pvchat_jax.synthesis.generators.generator import ClipGenerator, Performer
 from pvchat_jax.synthesis.making.making import GENERATE, Filled, Studio, fill
 from pvchat_jax.synthesis.making.repetitions import drop_repetitions
-from pvchat_jax.synthesis.making.showing import Known, shown
+from pvchat_jax.synthesis.making.showing import Known, moves_right, shown
 from pvchat_jax.synthesis.making.slots import plan_slots
 from pvchat_jax.synthesis.people.casting import CAST, Member, cast_in_test, cast_others, choose_files
 from pvchat_jax.synthesis.people.finding import FIND, WATCH, Found, find_in, find_or_set_aside, watch_video
@@ -284,10 +284,10 @@ class Synthesis:
         looks = None
         if (look := self._backends.look) is not None:
             size = [self._config.num_frames, self._config.width, self._config.height]
-            work = Work(stage=_LOOK, version=1, tool=self._backends.reader.name, inputs={"member": member.digest}, settings={"size": size})
+            work = Work(stage=_LOOK, version=2, tool=self._backends.reader.name, inputs={"member": member.digest}, settings={"size": size})
             values = self._store.once(work, lambda: {"looks": to_json(look(member.source, member.person))})["looks"]
             looks = from_json(Looks, values) if values else None
-        return Known(looks, self._backends.truth_of(member.source, member.person, looks), member.person)
+        return Known(looks, self._backends.truth_of(member.source, member.person, looks), moves_right(member.person))
 
     @functools.cached_property
     def _performers(self) -> dict[str, Member]:
@@ -298,7 +298,7 @@ class Synthesis:
     def _told(self, clip: Clip) -> Clip:
         """With what is known of it. It is no part of what is kept, since it depends on who is asked, not on how the clip was made."""
         if "body" in clip.settings:
-            parts = (clip.source, clip.settings["body"], clip.settings["background"])
+            parts = (clip.source, *(clip.settings[part] for part in ("body", "background", "clothes")))
             return dataclasses.replace(clip, truth=shown(clip.settings, *(self._known(self._performers[key]) for key in parts)))
         if clip.role == "positive" and clip.tool == CAMERA:
             return dataclasses.replace(clip, truth=self._known(self._performers[clip.source]).truth)

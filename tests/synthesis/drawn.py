@@ -6,9 +6,11 @@ import io
 import av
 import numpy as np
 
+from pvchat_jax.pretraining.parts import CLASSES, whose_ever
+from pvchat_jax.synthesis.segmenting.segmenter import SHOULDERS, Part, Segmenter
 from pvchat_jax.world.figure import draw_person
 from pvchat_jax.world.plan import VideoPlan, reference_video
-from pvchat_jax.world.render import encode_video, render_frames
+from pvchat_jax.world.render import encode_video, render_frames, render_parts
 from pvchat_jax.world.shapes import Canvas
 from pvchat_jax.world.staging import stage, track
 
@@ -29,6 +31,13 @@ def coverage(plan: VideoPlan) -> np.ndarray:
     for canvas in canvases:
         draw_person(canvas, staging.people[0])
     return (1 - (canvases[1].planes - canvases[0].planes).mean(axis=0)).transpose(2, 0, 1)
+
+
+def true_parts(seed: int) -> Segmenter:
+    """A segmenter that knows every fourth frame of the reference video of a world."""
+    shown = whose_ever(render_parts(reference_video(seed))[::4])
+    parts = np.array([Part[name.upper()] for name in CLASSES], np.uint8)[shown]
+    return lambda frames, boxes, shoulders=SHOULDERS: parts
 
 
 def head_boxes(plan: VideoPlan) -> np.ndarray:

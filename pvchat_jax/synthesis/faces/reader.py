@@ -23,6 +23,10 @@ class Face(NamedTuple):
     embedding: np.ndarray
 
 
+WALKING = "walking"  # in a figure, for a gait that walking hides
+OF_THE_FACE = ("nod", "look around")  # actions that the head's own frames show
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Looks:
     """What a reader can say of somebody in a stretch of video besides the face.
@@ -32,6 +36,8 @@ class Looks:
         between those of the same head and hair.
       shoulders: half of their width in head radii. hides_body: whether hair lies over it.
       hat: the hat worn, empty for none.
+      skin: parts of faces can be exchanged between heads of the same shape and skin.
+      features: what the eyes, the lower half of the face (`lower`) and the hair look like.
       truth: `scene`, `outfit`, `action` and `position`, as in `world.plan.VideoPlan.truth`.
     """
 
@@ -42,6 +48,13 @@ class Looks:
     hides_body: bool
     hat: str
     truth: Mapping[str, Any] = dataclasses.field(hash=False)
+    skin: str = ""
+    features: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+
+    @property
+    def moves_face(self) -> bool:
+        """Whether the head nods or turns."""
+        return self.truth["action"] in OF_THE_FACE
 
 
 class FaceReader(Protocol):

@@ -20,7 +20,7 @@ from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.pretraining.readers import NUM_OFFSETS, OFFSET_STEP, pool, read
 from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS, SCENE_CLASSES
 from pvchat_jax.pretraining.vision import encode
-from pvchat_jax.synthesis.faces.reader import Face, Looks
+from pvchat_jax.synthesis.faces.reader import WALKING, Face, Looks
 from pvchat_jax.training.weights import read_tensors, weights_directory
 from pvchat_jax.world.actions import WALK_LEFT, WALK_RIGHT
 from pvchat_jax.world.people import IDENTITY_VALUES
@@ -31,8 +31,9 @@ from pvchat_jax.world.staging import HALF_SHOULDERS, HEAD_RADII
 _APART = 0.25  # of the picture's width; heads of one person are seen nearer to each other by all tokens
 _MIN_TOKENS = 3  # of a person in a frame
 _CLIPS_AT_A_TIME = 8
-FIGURE = ("build", "gait", "skin")  # what must agree for a body to be lent
+FIGURE = ("build", "gait")  # what must agree for a body to be lent
 _HAIR = ("face", "hair_style", "hair_colour")
+_FEATURES = {"eyes": ("eyes",), "lower": ("facial_hair", "mark"), "hair": ("hair_style", "hair_colour")}
 _HIDES_BODY = "long"  # a hair style
 
 
@@ -76,12 +77,14 @@ class Seen(NamedTuple):
         walks = read["action"] in (WALK_LEFT, WALK_RIGHT)
         middle = float(np.nanmedian(self.points[:, POINTS.index("head"), 0]))
         return Looks(
-            figure="/".join(read[name] for name in FIGURE),
+            figure="/".join(WALKING if walks and name == "gait" else read[name] for name in FIGURE),
             head=read["face"],
             hair="/".join(read[name] for name in _HAIR),
             shoulders=HALF_SHOULDERS[read["build"]] / float(np.sqrt(np.prod(HEAD_RADII[read["face"]]))),
             hides_body=read["hair_style"] == _HIDES_BODY,
             hat="" if read["hat"] == "none" else read["hat"],
+            skin=read["skin"],
+            features={region: "/".join(read[name] for name in names) for region, names in _FEATURES.items()},
             truth={
                 "scene": self.scene,
                 "outfit": {"colour": read["top_colour"], "garment": read["garment"], "hat": read["hat"]},

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pvchat_jax.synthesis.segmentation import SHOULDERS, Boxes, Masks, follow_head, hat_masks, head_masks, person_masks, soft_alpha
+from pvchat_jax.synthesis.segmenting.heads import follow_head, moved
+from pvchat_jax.synthesis.segmenting.segmenter import BODY, HEAD, SHOULDERS, Boxes, Masks, Part, Parts, Segmenter
 
 _CHANGED = 45  # difference of a channel from what a head's pixel usually shows
 _SPARE = 0.08  # of a head's pixels may be changed more than in the best frame, such as by a nod
+_FEWEST_PIXELS = 12  # from which light is told
 _SWAY = 0.25  # of the head's way sideways, by which shoulders follow
 
 
@@ -17,15 +19,24 @@ class CutOut(NamedTuple):
     """A person in T frames of one shot.
 
     Attributes:
-      frames: uint8[T, H, W, 3]. person, head: bool[T, H, W], whole and without clothes and arms. boxes: float[T, 4], the skull.
+      frames: uint8[T, H, W, 3]. parts: uint8[T, H, W], what each pixel shows. boxes: float[T, 4], the skull.
       clear: numbers of the frames that show the head as most frames do: no arm before it, not cut by the picture's edge.
     """
 
     frames: NDArray[np.uint8]
-    person: Masks
-    head: Masks
+    parts: Parts
     boxes: Boxes
     clear: NDArray[np.integer]
+
+    @property
+    def person(self) -> Masks:
+        """Which pixels show the person, bool[T, H, W]."""
+        return self.parts != Part.SCENE
+
+    @property
+    def head(self) -> Masks:
+        """Which pixels show head, hair, hat and neck, bool[T, H, W]."""
+        return np.isin(self.parts, HEAD)
 
     @property
     def head_x(self) -> NDArray[np.floating]:
@@ -51,56 +62,40 @@ class Layer(NamedTuple):
     alpha: NDArray[np.float32]
 
 
-def cut_out(frames: NDArray[np.uint8], boxes: Boxes, shoulders: float = SHOULDERS) -> CutOut:
+def cut_out(frames: NDArray[np.uint8], boxes: Boxes, segmenter: Segmenter, shoulders: float = SHOULDERS) -> CutOut:
     """Cuts out the person whose head is in `boxes` float[T, 4] of frames uint8[T, H, W, 3] of one shot."""
     boxes = follow_head(frames, boxes)
-    person = person_masks(frames, boxes, shoulders)
-    heads = head_masks(frames, person, boxes, shoulders)
-    heads &= ndimage.binary_dilation(usual_head(heads, boxes), np.ones((1, 3, 3)))
-    return CutOut(frames, person, heads, boxes, clear_frames(frames, heads, boxes))
+    parts = segmenter(frames, boxes, shoulders)
+    return CutOut(frames, parts, boxes, clear_frames(frames, np.isin(parts, HEAD), boxes))
 
 
-def hat_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
-    """The hat of somebody who wears one in the frames `taken`."""
-    return _completed(cut.frames[taken], hat_masks(cut.frames[taken], cut.head[taken], cut.boxes[taken]), cut.head_x[taken])
+def stretch(cut: CutOut, taken: NDArray[np.integer]) -> CutOut:
+    """A part of the frames."""
+    frames, parts, boxes = cut.frames[taken], cut.parts[taken], cut.boxes[taken]
+    return CutOut(frames, parts, boxes, clear_frames(frames, np.isin(parts, HEAD), boxes))
 
 
-def usual_head(heads: Masks, boxes: Boxes) -> Masks:
-    """What most frames of a head have in common, moved to where it is in each: an arm before it or a piece of background is left out.
-
-    Args:
-      heads: bool[T, H, W]. boxes: float[T, 4], the skull.
-    """
-    moves = np.round(boxes[:, :2] - boxes[0, :2]).astype(int)
-    seen = np.ones_like(heads, dtype=np.float32)  # a pixel beyond the picture's edge says nothing
-    votes = sum(_moved(head.astype(np.float32), -x, -y) for head, (x, y) in zip(heads, moves, strict=True))
-    voters = sum(_moved(inside, -x, -y) for inside, (x, y) in zip(seen, moves, strict=True))
-    common = (votes > 0.5 * voters).astype(np.float32)
-    return np.stack([_moved(common, x, y) > 0 for x, y in moves])
+def body_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
+    """The body in the frames `taken`, with the neck, so that no gap shows between it and a collar."""
+    return completed(cut.frames[taken], np.isin(cut.parts[taken], BODY), cut.body_x[taken])
 
 
-def _moved(image: NDArray[np.float32], x: int, y: int) -> NDArray[np.float32]:
-    """The image moved by whole pixels, with zeros where nothing comes from."""
-    return ndimage.shift(image, (y, x), order=0)
-
-
-def body_layer(cut: CutOut, taken: NDArray[np.integer], *, with_head: bool) -> Layer:
-    """The body in the frames `taken`; without the head what is under the chin stays, so that no gap shows between a neck and a collar."""
-    masks = cut.person[taken]
-    if not with_head:
-        rows = np.arange(cut.frames.shape[1])[None, :, None]
-        chin = cut.boxes[taken, 3][:, None, None]
-        masks = masks & (~cut.head[taken] | (rows > chin + 0.05 * (cut.boxes[0, 3] - cut.boxes[0, 1])))
-    return _completed(cut.frames[taken], masks, cut.body_x[taken])
+def arms_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
+    """The arms in the frames `taken`, which may be before the head."""
+    return completed(cut.frames[taken], cut.parts[taken] == Part.ARMS, cut.body_x[taken])
 
 
 def head_layer(cut: CutOut, taken: NDArray[np.integer], *, with_hat: bool = True) -> Layer:
     """Head, hair, hat and neck in the frames `taken`, or the same without the hat that the head wears."""
     masks = cut.head[taken]
     if not with_hat:
-        hats = hat_masks(cut.frames[taken], masks, cut.boxes[taken])
-        masks = masks & ~ndimage.binary_dilation(hats, np.ones((1, 3, 3)))
-    return _completed(cut.frames[taken], masks, cut.head_x[taken])
+        masks = masks & ~ndimage.binary_dilation(cut.parts[taken] == Part.HAT, np.ones((1, 3, 3)))
+    return completed(cut.frames[taken], masks, cut.head_x[taken])
+
+
+def hat_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
+    """The hat of somebody who wears one in the frames `taken`."""
+    return completed(cut.frames[taken], cut.parts[taken] == Part.HAT, cut.head_x[taken])
 
 
 def hair_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
@@ -108,20 +103,26 @@ def hair_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
     boxes = cut.boxes[taken]
     brow = boxes[:, 1] + 0.35 * (boxes[:, 3] - boxes[:, 1])
     masks = cut.head[taken] & (np.arange(cut.frames.shape[1])[None, :, None] < brow[:, None, None])
-    return _completed(cut.frames[taken], masks, cut.head_x[taken])
+    return completed(cut.frames[taken], masks, cut.head_x[taken])
 
 
 def clear_frames(frames: NDArray[np.uint8], heads: Masks, boxes: Boxes) -> NDArray[np.integer]:
     """`CutOut.clear`."""
     moves = np.round(boxes[:, :2] - boxes[0, :2]).astype(int)
     shown = np.where(heads[..., None], frames, np.uint8(0)).astype(np.float32).transpose(0, 3, 1, 2)
-    still = np.stack([[_moved(plane, -x, -y) for plane in frame] for frame, (x, y) in zip(shown, moves, strict=True)])
+    still = np.stack([[moved(plane, -x, -y) for plane in frame] for frame, (x, y) in zip(shown, moves, strict=True)])
     usual = np.median(still, axis=0)
     changed = (np.abs(still - usual).max(axis=1) > _CHANGED).sum(axis=(1, 2)) / max((usual.max(axis=0) > 0).sum(), 1)
     return np.flatnonzero(changed <= changed.min() + _SPARE)
 
 
-def _completed(frames: NDArray[np.uint8], masks: Masks, axis: NDArray[np.floating]) -> Layer:
+def lightness(cut: CutOut, taken: NDArray[np.integer], masks: Masks) -> float:
+    """How light what `masks` bool[N, H, W] show in the frames `taken` is, 1 to 255; NaN where that is next to nothing."""
+    shown = cut.frames[taken][masks]
+    return max(float(np.median(shown)), 1.0) if len(shown) >= _FEWEST_PIXELS else float("nan")
+
+
+def completed(frames: NDArray[np.uint8], masks: Masks, axis: NDArray[np.floating]) -> Layer:
     """A layer half a picture wider on both sides, where it shows the other half of the person as in a mirror at x = `axis`."""
     moments, height, width = masks.shape
     margin = width // 2
@@ -137,3 +138,9 @@ def _completed(frames: NDArray[np.uint8], masks: Masks, axis: NDArray[np.floatin
     # Below the picture the person goes on, so the edge there is not soft.
     alpha = soft_alpha(np.pad(wide, ((0, 0), (0, 4), (0, 0)), mode="edge"))[:, :height]
     return Layer(colours, alpha)
+
+
+def soft_alpha(masks: Masks) -> NDArray[np.float32]:
+    """Coverage float32[T, H, W] with an edge soft over two pixels that lies half a pixel inside, where no background shines through."""
+    blurred = ndimage.gaussian_filter(masks.astype(np.float32), (0, 0.8, 0.8), mode="nearest")
+    return np.clip(1.6 * blurred - 0.6, 0.0, 1.0)

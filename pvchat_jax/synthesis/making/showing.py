@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 
 from pvchat_jax.data.records import parse_file
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.faces.reader import Looks
+from pvchat_jax.synthesis.faces.reader import OF_THE_FACE, Looks
 from pvchat_jax.synthesis.records import Person, Source, sha256_of
 from pvchat_jax.world.actions import WALK_LEFT, WALK_RIGHT
 
-OF_THE_FACE = ("nod", "look around")  # actions that the head's own frames show
 _PLACE_X = {"left": 0.25, "centre": 0.5, "right": 0.75}  # of the picture's width
 
 
@@ -20,12 +19,12 @@ class Known(NamedTuple):
     Attributes:
       looks: None where the reader cannot tell.
       truth: `scene`, `outfit`, `action` and `position`, as in `world.plan.VideoPlan.truth`; empty where nobody knows.
-      person: where in the video.
+      moves_right: in which direction, if at all.
     """
 
     looks: Looks | None
     truth: Mapping[str, Any]
-    person: Person
+    moves_right: bool
 
 
 class Truths:
@@ -62,22 +61,23 @@ class Truths:
         return {"scene": truth["scene"], **{name: here[name] for name in ("outfit", "action", "position")}}
 
 
-def shown(settings: Mapping[str, Any], performer: Known, body: Known, background: Known) -> dict[str, Any]:
+def shown(settings: Mapping[str, Any], performer: Known, body: Known, background: Known, clothes: Known) -> dict[str, Any]:
     """The truth of a clip that was put together.
 
     Args:
       settings: as `generators.compositor.Compositor` gives them.
+      clothes: in whose colour the body's clothes are.
 
     Returns:
       As `Known.truth`; `action` is None where a head of one video on a body of another leaves it open.
     """
-    if not (performer.truth and body.truth and background.truth):
+    if not all(known.truth for known in (performer, body, background, clothes)):
         return {}
     own_hat = performer.looks.hat if performer.looks else ""
     hat = performer.truth["outfit"]["hat"] if settings["hat"] == own_hat else settings["hat"] or "none"
     return {
         "scene": background.truth["scene"],
-        "outfit": {**body.truth["outfit"], "hat": hat},
+        "outfit": {**body.truth["outfit"], "colour": clothes.truth["outfit"]["colour"], "hat": hat},
         "action": _action(settings, performer, body),
         "position": settings["place"] or None,
     }
@@ -85,7 +85,7 @@ def shown(settings: Mapping[str, Any], performer: Known, body: Known, background
 
 def _action(settings: Mapping[str, Any], performer: Known, body: Known) -> str | None:
     if not settings["place"]:
-        return WALK_RIGHT if _moves_right(body.person) else WALK_LEFT
+        return WALK_RIGHT if body.moves_right else WALK_LEFT
     does = str(body.truth["action"])
     if does in (WALK_LEFT, WALK_RIGHT) or settings["face"]:
         return None  # such as misread walking
@@ -97,6 +97,7 @@ def _action(settings: Mapping[str, Any], performer: Known, body: Known) -> str |
     return does
 
 
-def _moves_right(person: Person) -> bool:
+def moves_right(person: Person) -> bool:
+    """Whether somebody is further right at the end than at the beginning."""
     track = max(person.tracks, key=len)
     return track[-1].box[0] + track[-1].box[2] > track[0].box[0] + track[0].box[2]

@@ -7,7 +7,7 @@ import pytest
 
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.faces.reader import Looks
-from pvchat_jax.synthesis.making.showing import Known, Truths, shown
+from pvchat_jax.synthesis.making.showing import Known, Truths, moves_right, shown
 from pvchat_jax.synthesis.records import Person, Source
 from pvchat_jax.world.actions import WALK_LEFT, WALK_RIGHT
 from tests.synthesis.made import person, source
@@ -19,7 +19,7 @@ def someone(action: str, *, scene: str = "stage", hat: str = "none", right: bool
     """Seen in a shirt whose colour is the name of what they do."""
     outfit = {"colour": action, "garment": "shirt", "hat": hat}
     looks = Looks(figure="", head="", hair="", shoulders=1.5, hides_body=False, hat="" if hat == "none" else hat, truth={})
-    return Known(looks, {"scene": scene, "outfit": outfit, "action": action, "position": "centre"}, moving(right))
+    return Known(looks, {"scene": scene, "outfit": outfit, "action": action, "position": "centre"}, moves_right(moving(right)))
 
 
 def moving(right: bool) -> Person:
@@ -29,9 +29,11 @@ def moving(right: bool) -> Person:
 
 
 def test_clothes_are_the_bodys_the_hat_the_heads_and_the_scene_the_backgrounds():
-    truth = shown(SETTINGS, someone("wave"), someone("clap"), someone("dance", scene="beach"))
+    clap = someone("clap")
+    truth = shown(SETTINGS, someone("wave"), clap, someone("dance", scene="beach"), clap)
     assert truth == {"scene": "beach", "outfit": {"colour": "clap", "garment": "shirt", "hat": "cap"}, "action": "clap", "position": "left"}
-    bare = shown(SETTINGS | {"hat": ""}, someone("wave", hat="cap"), someone("clap"), someone("dance"))
+    assert shown(SETTINGS, someone("wave"), clap, someone("dance"), someone("jump"))["outfit"]["colour"] == "jump"  # dyed
+    bare = shown(SETTINGS | {"hat": ""}, someone("wave", hat="cap"), clap, someone("dance"), clap)
     assert bare["outfit"]["hat"] == "none"
 
 
@@ -50,14 +52,15 @@ def test_clothes_are_the_bodys_the_hat_the_heads_and_the_scene_the_backgrounds()
 )
 def test_what_somebody_does_with_a_head_and_a_body_of_two_videos(performer, body, settings, action):
     names = {"walk left": WALK_LEFT, "walk right": WALK_RIGHT}
-    truth = shown(SETTINGS | settings, someone(performer), someone(names.get(body, body)), someone("stand"))
+    truth = shown(SETTINGS | settings, someone(performer), someone(names.get(body, body)), someone("stand"), someone("stand"))
     assert truth["action"] == names.get(action, action)
 
 
 def test_where_something_is_unknown_nothing_is_said():
-    nothing = Known(None, {}, person())
-    for parts in ([nothing, someone("wave"), someone("wave")], [someone("wave"), someone("wave"), nothing]):
-        assert shown(SETTINGS, *parts) == {}
+    nothing = Known(None, {}, False)
+    known = someone("wave")
+    for place in range(4):
+        assert shown(SETTINGS, *(nothing if number == place else known for number in range(4))) == {}
 
 
 def record(**truth):

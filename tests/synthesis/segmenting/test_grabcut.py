@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from pvchat_jax.synthesis.segmentation import follow_head, head_masks, person_masks, soft_alpha
+from pvchat_jax.synthesis.generators.cutouts import soft_alpha
+from pvchat_jax.synthesis.segmenting.grabcut import grabcut, head_masks, person_masks
+from pvchat_jax.synthesis.segmenting.segmenter import HEAD, Part
 from pvchat_jax.world.plan import reference_video
 from tests.synthesis.drawn import coverage, head_boxes, video
 
@@ -39,16 +41,11 @@ def test_the_head_goes_without_the_clothes() -> None:
         assert mask[min(bottom + 16, 127) :].sum() < 0.02 * mask.sum()
 
 
-def test_a_head_is_followed_to_the_pixel_though_it_was_seen_roughly() -> None:
-    true = head_boxes(reference_video(5))
-    rough = true + np.repeat(np.random.default_rng(0).normal(0, 4, (16, 2)), 2, axis=1)[:, [0, 2, 1, 3]]
-    rough[3] = np.nan
-    error = follow_head(video(5), rough) - true
-    assert np.abs(error - error.mean(axis=0)).max() < 1.5
-
-
-def test_edges_are_soft_and_lie_inside() -> None:
-    mask = np.zeros((1, 20, 20), bool)
-    mask[0, 5:15, 5:15] = True
-    alpha = soft_alpha(mask)
-    assert alpha[0, 10, 10] == 1 and alpha[~mask].max() < 0.05 and 0 < alpha[0, 10, 5] < 1
+def test_parts_are_the_masks_in_one() -> None:
+    frames, boxes = video(10)[::4], head_boxes(reference_video(10))[::4]
+    parts = grabcut(frames, boxes)
+    masks = person_masks(frames, boxes)
+    assert parts.dtype == np.uint8 and np.array_equal(parts != Part.SCENE, masks)
+    heads = head_masks(frames, masks, boxes)
+    assert overlap(np.isin(parts, HEAD), heads) > 0.75  # what most frames have in common
+    assert {Part.CLOTHES, Part.FACE, Part.NECK} <= set(np.unique(parts))

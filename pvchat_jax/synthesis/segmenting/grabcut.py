@@ -10,17 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.segmenting.heads import usual_head
+from pvchat_jax.synthesis.segmenting.opencv import import_opencv
+from pvchat_jax.synthesis.segmenting.segmenter import SHOULDERS, Boxes, Masks, Part, Parts
 
-SHOULDERS = 1.5  # half of their width in head radii, where nobody says better
 _EXPLAINED = 9  # largest difference of a channel from a colour of the background in the same row
 _STILL = 15  # and from what a pixel at the edge of the picture shows most of the time
 _COLOURS_PER_ROW = 16
 _NOTHING = (255, 0, 255)
 _SEED = 0
-
-Boxes = NDArray[np.floating]
-Masks = NDArray[np.bool_]
 
 
 class _Body(NamedTuple):
@@ -47,32 +45,18 @@ class _Body(NamedTuple):
         return (np.abs(self.body) / (shoulders + grow)) ** 4 + (np.abs(below) / height) ** 4 < 1
 
 
-def follow_head(frames: NDArray[np.uint8], boxes: Boxes) -> Boxes:
-    """Smooths detections of one head: the frame with the most typical box is looked for in all others.
-
-    Args:
-      frames: uint8[T, H, W, 3] of one shot.
-      boxes: float[T, 4], of which those with NaN are unknown.
-
-    Returns:
-      float[T, 4], all of one size, which are as exact to each other as a pixel and as exact in the mean as `boxes`.
-    """
-    cv2 = _opencv()
-    known = np.flatnonzero(np.isfinite(boxes).all(axis=1))
-    middle = np.median(boxes[known], axis=0)
-    first = known[np.argmin(np.abs(boxes[known] - middle).sum(axis=1))]
-    height, width = frames.shape[1:3]
-    left, top, right, bottom = np.clip(np.round(boxes[first]).astype(int), 0, [width - 2, height - 2, width, height])
-    patch = frames[first, top : max(bottom, top + 2), left : max(right, left + 2)]
-    reach_x, reach_y = int(1.2 * (boxes[first, 2] - boxes[first, 0])), int(0.8 * (boxes[first, 3] - boxes[first, 1]))
-    moves = []
-    for frame in frames:
-        padded = cv2.copyMakeBorder(frame, reach_y, reach_y, reach_x, reach_x, cv2.BORDER_REPLICATE)
-        window = padded[top : top + patch.shape[0] + 2 * reach_y, left : left + patch.shape[1] + 2 * reach_x]
-        found = np.unravel_index(np.argmin(cv2.matchTemplate(window, patch, cv2.TM_SQDIFF)), (2 * reach_y + 1, 2 * reach_x + 1))
-        moves.append((found[1] - reach_x, found[0] - reach_y))
-    offsets = np.tile(np.array(moves, np.float64), 2)
-    return np.median((boxes - offsets)[known], axis=0) + offsets
+def grabcut(frames: NDArray[np.uint8], boxes: Boxes, shoulders: float = SHOULDERS) -> Parts:
+    """`segmenter.Segmenter` without learned weights. Hair is not told from the face, nor arms from clothes, and what is called a hat
+    is one only if the person wears one."""
+    person = person_masks(frames, boxes, shoulders)
+    heads = head_masks(frames, person, boxes, shoulders)
+    heads &= ndimage.binary_dilation(usual_head(heads, boxes), np.ones((1, 3, 3)))
+    parts = np.where(person, np.uint8(Part.CLOTHES), np.uint8(Part.SCENE))
+    parts[heads] = Part.FACE
+    chin = boxes[:, 3, None, None] + 0.05 * (boxes[0, 3] - boxes[0, 1])
+    parts[heads & (np.arange(frames.shape[1])[None, :, None] > chin)] = Part.NECK
+    parts[hat_masks(frames, heads, boxes)] = Part.HAT
+    return parts
 
 
 def person_masks(frames: NDArray[np.uint8], boxes: Boxes, shoulders: float = SHOULDERS) -> Masks:
@@ -86,7 +70,7 @@ def person_masks(frames: NDArray[np.uint8], boxes: Boxes, shoulders: float = SHO
     Raises:
       UserError: OpenCV is not installed.
     """
-    cv2 = _opencv()
+    cv2 = import_opencv()
     body = _body(frames.shape[:3], boxes)
     torso = body.torso(shoulders, 0.0)
     below = body.down > body.chin + 0.24
@@ -110,7 +94,7 @@ def head_masks(frames: NDArray[np.uint8], masks: Masks, boxes: Boxes, shoulders:
     Args:
       masks: of `person_masks`; the other arguments are its own.
     """
-    cv2 = _opencv()
+    cv2 = import_opencv()
     body = _body(frames.shape[:3], boxes)
     seeds = np.full(frames.shape[:3], cv2.GC_PR_BGD, np.uint8)
     around = body.head(0.6) & (body.down < body.chin)
@@ -142,12 +126,6 @@ def hat_masks(frames: NDArray[np.uint8], heads: Masks, boxes: Boxes) -> Masks:
     face = heads & (np.abs(body.down) < 0.3 * body.tall)
     brim = heads & (body.down < -0.52 * body.tall + 0.2) & (np.abs(body.across) < body.wide + 0.85) & _typical(frames, inner, face)
     return np.stack([_piece_with_most(mask, middle) for mask, middle in zip(dome | brim, inner, strict=True)])
-
-
-def soft_alpha(masks: Masks) -> NDArray[np.float32]:
-    """Coverage float32[T, H, W] with an edge soft over two pixels that lies half a pixel inside, where no background shines through."""
-    blurred = ndimage.gaussian_filter(masks.astype(np.float32), (0, 0.8, 0.8), mode="nearest")
-    return np.clip(1.6 * blurred - 0.6, 0.0, 1.0)
 
 
 def _body(shape: tuple[int, int, int], boxes: Boxes) -> _Body:
@@ -201,7 +179,7 @@ def _typical(frames: NDArray[np.uint8], of: Masks, against: Masks) -> Masks:
 
 
 def _grab(frames: NDArray[np.uint8], seeds: NDArray[np.uint8]) -> Masks:
-    cv2 = _opencv()
+    cv2 = import_opencv()
     cv2.setRNGSeed(_SEED)
     mask = np.ascontiguousarray(seeds.reshape(-1, seeds.shape[2]))
     tall = np.ascontiguousarray(frames.reshape(-1, *frames.shape[2:]))
@@ -224,12 +202,3 @@ def _piece_with_most(mask: Masks, inner: Masks) -> Masks:
     counts = np.bincount(labels[inner & mask], minlength=1)
     counts[0] = 0
     return ndimage.binary_fill_holes((labels == counts.argmax()) & (labels > 0))
-
-
-def _opencv():
-    try:
-        import cv2
-    except ImportError as error:
-        raise UserError("cutting people out of videos needs OpenCV; run pip install 'pvchat_jax[synthesis]'.") from error
-    cv2.setNumThreads(1)  # several videos are cut at a time instead
-    return cv2

@@ -1,0 +1,1 @@
+"""Which pixels of a video show which part of a person."""

@@ -1,0 +1,55 @@
+"""A head over the frames of one shot: where it is to the pixel, and what it has in all of them."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from pvchat_jax.synthesis.segmenting.opencv import import_opencv
+from pvchat_jax.synthesis.segmenting.segmenter import Boxes, Masks
+
+
+def follow_head(frames: NDArray[np.uint8], boxes: Boxes) -> Boxes:
+    """Smooths detections of one head: the frame with the most typical box is looked for in all others.
+
+    Args:
+      frames: uint8[T, H, W, 3] of one shot.
+      boxes: float[T, 4], of which those with NaN are unknown.
+
+    Returns:
+      float[T, 4], all of one size, which are as exact to each other as a pixel and as exact in the mean as `boxes`.
+    """
+    cv2 = import_opencv()
+    known = np.flatnonzero(np.isfinite(boxes).all(axis=1))
+    middle = np.median(boxes[known], axis=0)
+    first = known[np.argmin(np.abs(boxes[known] - middle).sum(axis=1))]
+    height, width = frames.shape[1:3]
+    left, top, right, bottom = np.clip(np.round(boxes[first]).astype(int), 0, [width - 2, height - 2, width, height])
+    patch = frames[first, top : max(bottom, top + 2), left : max(right, left + 2)]
+    reach_x, reach_y = int(1.2 * (boxes[first, 2] - boxes[first, 0])), int(0.8 * (boxes[first, 3] - boxes[first, 1]))
+    moves = []
+    for frame in frames:
+        padded = cv2.copyMakeBorder(frame, reach_y, reach_y, reach_x, reach_x, cv2.BORDER_REPLICATE)
+        window = padded[top : top + patch.shape[0] + 2 * reach_y, left : left + patch.shape[1] + 2 * reach_x]
+        found = np.unravel_index(np.argmin(cv2.matchTemplate(window, patch, cv2.TM_SQDIFF)), (2 * reach_y + 1, 2 * reach_x + 1))
+        moves.append((found[1] - reach_x, found[0] - reach_y))
+    offsets = np.tile(np.array(moves, np.float64), 2)
+    return np.median((boxes - offsets)[known], axis=0) + offsets
+
+
+def usual_head(heads: Masks, boxes: Boxes) -> Masks:
+    """What most frames of a head have in common, moved to where it is in each: an arm before it or a piece of background is left out.
+
+    Args:
+      heads: bool[T, H, W]. boxes: float[T, 4], the skull.
+    """
+    moves = np.round(boxes[:, :2] - boxes[0, :2]).astype(int)
+    seen = np.ones_like(heads, dtype=np.float32)  # a pixel beyond the picture's edge says nothing
+    votes = sum(moved(head.astype(np.float32), -x, -y) for head, (x, y) in zip(heads, moves, strict=True))
+    voters = sum(moved(inside, -x, -y) for inside, (x, y) in zip(seen, moves, strict=True))
+    common = (votes > 0.5 * voters).astype(np.float32)
+    return np.stack([moved(common, x, y) > 0 for x, y in moves])
+
+
+def moved(image: NDArray[np.float32], x: int, y: int) -> NDArray[np.float32]:
+    """The image moved by whole pixels, with zeros where nothing comes from."""
+    return ndimage.shift(image, (y, x), order=0)

@@ -39,6 +39,7 @@ class Member(NamedTuple):
       skin: parts of faces can be exchanged between heads of the same shape and skin; empty where that is unknown.
       features: what each of `exchanging.REGIONS` and the hair look like, by name.
       face_moves: whether the head nods or turns in the video.
+      shows: what of the body is the same in every clip with it, such as the action and the kind of clothes; empty where unknown.
       hair: hair that a hat hides can be had from a head of the same shape and hair; empty where that is unknown.
     """
 
@@ -52,6 +53,7 @@ class Member(NamedTuple):
     hat: str = ""
     hair: str = ""
     face_moves: bool = False
+    shows: tuple[str, ...] = ()
     skin: str = ""
     features: Mapping[str, str] = MappingProxyType({})
 

@@ -6,6 +6,7 @@ other actions. Who lends what is chosen here; composing.py puts the pixels toget
 done to everybody else, by the same code, with the same bodies and backgrounds.
 """
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -45,6 +46,7 @@ def member_of(key: str, cut: CutOut, looks: Looks | None) -> Member:
         hat=looks.hat,
         hair=looks.hair,
         face_moves=looks.moves_face,
+        shows=(str(looks.truth["action"]), str(looks.truth["outfit"]["garment"])),
         skin=looks.skin,
         features=looks.features,
     )
@@ -107,9 +109,9 @@ class Compositor:
 
     def _plan(self, performer: Member, scene: str, exchange: Exchange | None, rng: np.random.Generator) -> Plan:
         others = self._members.values()
-        doubles = [m for m in others if m.lends and _is_double(m, performer) and self._can_have_skin(m, performer)]
-        own = not doubles or (performer.own_body and rng.random() < _OWN_BODY)
-        body = performer if own else _pick(doubles, rng)
+        doubles = self._doubles(performer)
+        own = not doubles or (performer.own_body and self._is_shown_by_lead(performer) and rng.random() < _OWN_BODY)
+        body = performer if own else _pick_evenly(doubles, rng)
         if self._lead in doubles and rng.random() < _LEAD_BODY:
             body = self._lead
         walks = body.cut.walks
@@ -143,6 +145,23 @@ class Compositor:
             hatted=bool(performer.hat),
             exchange=exchange,
         )
+
+    def _doubles(self, performer: Member) -> list[Member]:
+        """Who can lend the performer a body: those who show what the subject's bodies show too, if there are any. Else an action or a
+        kind of clothes in which the subject is never seen would tell that it is somebody else."""
+        found = [m for m in self._members.values() if m.lends and _is_double(m, performer) and self._can_have_skin(m, performer)]
+        if performer.key == self._lead.key and performer.figure == self._lead.figure:
+            return found
+        return [member for member in found if self._is_shown_by_lead(member)] or found
+
+    def _is_shown_by_lead(self, body: Member) -> bool:
+        return all(value in shown for value, shown in zip(body.shows, self._shown, strict=False))
+
+    @functools.cached_property
+    def _shown(self) -> tuple[frozenset[str], ...]:
+        """What the subject is seen doing and wearing."""
+        bodies = [self._lead, *self._doubles(self._lead)]
+        return tuple(frozenset(values) for values in zip(*(body.shows for body in bodies if body.shows), strict=True))
 
     def _can_have_skin(self, body: Member, performer: Member) -> bool:
         """Whether a body of somebody else can have the performer's skin."""
@@ -182,6 +201,13 @@ def _is_double(body: Member, performer: Member) -> bool:
     """Whether somebody has the figure of the performer; gait does not count in walking, unless the figure makes a look-alike."""
     walking = performer.own_body and body.figure == f"{performer.figure.split('/')[0]}/{WALKING}"
     return bool(body.figure) and (body.figure == performer.figure or walking)
+
+
+def _pick_evenly(members: Sequence[Member], rng: np.random.Generator) -> Member:
+    """One of the members, so that everything they do is as frequent, however many do it."""
+    does = sorted({member.shows[:1] for member in members})
+    chosen = does[rng.integers(len(does))]
+    return _pick([member for member in members if member.shows[:1] == chosen], rng)
 
 
 def _pick(members: Sequence[Member], rng: np.random.Generator) -> Member:

@@ -31,7 +31,11 @@ def test_looks_are_those_of_the_person_in_the_box(reader: TinyBaseReader) -> Non
     for one in (plan.person, plan.bystander):
         middle = {"left": 32.0, "right": 96.0}[one.position]
         looks = reader.look(frames, np.tile([middle - 20, 40.0, middle + 20, 80.0], (len(frames), 1)))
-        assert looks.skin == one.identity.skin and looks.features["eyes"] == one.identity.eyes and looks.truth["outfit"]["colour"] == one.outfit.colour
+        assert (
+            looks.skin == one.identity.skin
+            and looks.features["eyes"] == one.identity.eyes
+            and looks.truth["outfit"]["colour"] == one.outfit.colour
+        )
         assert looks.truth["position"] == one.position and looks.truth["scene"] == plan.scene
 
 

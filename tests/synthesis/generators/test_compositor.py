@@ -6,7 +6,7 @@ import pytest
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.generators import composing
 from pvchat_jax.synthesis.generators.composing import Member, _relative_light, _zoomed, place_of
-from pvchat_jax.synthesis.generators.compositor import Compositor, _is_double
+from pvchat_jax.synthesis.generators.compositor import Compositor, _is_double, _pick_evenly
 from pvchat_jax.synthesis.generators.cutouts import cut_out, head_layer, soft_alpha
 from pvchat_jax.synthesis.segmenting.segmenter import Part
 from pvchat_jax.world.plan import reference_video
@@ -110,3 +110,22 @@ def test_who_walks_lends_a_body_whatever_the_gait_but_not_to_look_alikes_by_figu
     assert _is_double(walker, star) and not _is_double(walker, star._replace(own_body=False))
     assert not _is_double(walker, star._replace(figure="broad/rolling"))
     assert not _is_double(walker._replace(figure=""), star._replace(figure=""))
+
+
+def test_others_are_seen_doing_and_wearing_only_what_the_subject_is(members: dict[str, Member]) -> None:
+    shows = {"5": ("stand", "shirt"), "7": ("wave", "jacket"), "10": ("clap", "shirt"), "12": ("stand", "jacket"), "6": ("wave", "shirt")}
+    figures = {"7": "slim", "12": "broad", "10": "broad", "6": "broad"}
+    cast = {key: members[key]._replace(shows=shows[key], figure=figures.get(key, "slim")) for key in shows}
+    compositor = Compositor(cast, "5")
+    assert [m.key for m in compositor._doubles(cast["5"])] == ["7"]  # so the subject stands and waves, in shirt and jacket
+    assert [m.key for m in compositor._doubles(cast["12"])] == ["6"]  # and nobody claps
+    assert [m.key for m in compositor._doubles(cast["5"]._replace(figure="broad"))] == ["12", "6"]
+    only = {key: cast[key] for key in ("5", "10")} | {"y": cast["10"]._replace(key="y")}
+    assert [m.key for m in Compositor(only, "5")._doubles(only["10"])] == ["y"]  # unless there is nobody else
+
+
+def test_everything_that_doubles_do_is_as_frequent(members: dict[str, Member]) -> None:
+    doubles = [members[key]._replace(shows=(action,)) for key, action in (("5", "wave"), ("7", "clap"), ("10", "clap"), ("12", "clap"))]
+    rng = np.random.default_rng(0)
+    done = [_pick_evenly(doubles, rng).shows[0] for _ in range(200)]
+    assert 70 < done.count("wave") < 130

@@ -6,7 +6,7 @@ import json
 import numpy as np
 
 from pvchat_jax.world.actions import WALK_LEFT, WALK_RIGHT
-from pvchat_jax.world.people import IDENTITY_VALUES, Outfit, all_outfits, look_alike
+from pvchat_jax.world.people import HAT_PROBABILITY, IDENTITY_VALUES, Outfit, all_outfits, look_alike
 from pvchat_jax.world.plan import (
     SPLITS,
     Subject,
@@ -193,3 +193,9 @@ def test_truth_is_json_and_complete() -> None:
     assert (truth["action"], truth["position"], truth["scene"]) == (plan.person.action, plan.person.position, plan.scene)
     assert truth["bystander"]["identity"]["skin"] == plan.bystander.identity.skin
     assert (truth["seed"], truth["differences"]) == (plan.seed, list(plan.differences))
+
+
+def test_hats_are_as_rare_in_reference_videos_as_in_others() -> None:
+    """Look-alikes of tests wear the outfit of the reference video, and a hat hides hair."""
+    worn = [subject_of(seed).outfit.hat != "none" for seed in range(300)]
+    assert abs(np.mean(worn) - HAT_PROBABILITY) < 0.07

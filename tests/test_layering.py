@@ -320,6 +320,7 @@ BREAKS = [
     (check_libraries, "pvchat_jax/pretraining/run.py", "import grain"),
     (check_libraries, "pvchat_jax/data/records.py", "def late():\n    import torch"),
     (check_libraries, "pvchat_jax/config/schema.py", "import numpy as np"),
+    # Texts that the check must refuse; none of them runs.
     (check_safety, "converters/from_torch.py", "from pickle import loads"),
     (check_safety, "converters/from_torch.py", "torch.load(path)"),
     (check_safety, "tests/test_video.py", "subprocess.run(command, shell=True)"),

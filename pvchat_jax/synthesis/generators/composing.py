@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, arms_layer, body_layer, hair_layer, hat_layer, head_layer, lightness
-from pvchat_jax.synthesis.generators.dyeing import cloth_colour, dressed, skin_colour
+from pvchat_jax.synthesis.generators.dyeing import Dye, dressed
 from pvchat_jax.synthesis.generators.exchanging import Exchange, put_on
 from pvchat_jax.synthesis.generators.facing import move_face
 from pvchat_jax.synthesis.segmenting.segmenter import Boxes, Part
@@ -62,7 +62,7 @@ class Plan(NamedTuple):
     """What a clip is put together from.
 
     Attributes:
-      clothes: whose clothes lend their colour; the body itself, where it keeps its own.
+      clothes: whose clothes lend their colour; the body itself, where it keeps its own. cloth, skin: how the body is dyed.
       crown: whose hat is put on, or whose hair is shown instead of a hat; None where the performer's head stays as it is.
       place: one of `PLACES`, or empty for somebody who walks.
       face: how the face moves within the head, as `facing.move_face` has it, or empty.
@@ -73,6 +73,8 @@ class Plan(NamedTuple):
 
     body: Member
     clothes: Member
+    cloth: Dye | None
+    skin: Dye | None
     crown: Member | None
     background: Member
     place: str
@@ -94,7 +96,8 @@ def place_of(cut: CutOut) -> str:
 
 def compose(star: Member, plan: Plan, num_frames: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The clip of a plan with somebody's head, uint8[T, H, W, 3]."""
-    performer, body_cut = star.cut, _body(star, plan)
+    performer = star.cut
+    body_cut = dressed(plan.body.cut, plan.cloth, plan.skin) if plan.cloth or plan.skin else plan.body.cut
     moments = _moments(len(body_cut.frames), num_frames, rng, plan.mirrored_time)
     frames = _scenery(plan.background.cut, num_frames, rng, keep_person=plan.bystander)
     shift_x, shift_y = _shift(body_cut, plan.place, frames.shape[2], rng)
@@ -107,7 +110,8 @@ def compose(star: Member, plan: Plan, num_frames: int, rng: np.random.Generator)
     if plan.exchange is not None:
         head = put_on(head, performer, heads, plan.exchange, rng)
     if plan.face:
-        move_face(head, performer.boxes[heads], plan.face, rng)
+        # Filmed eyes are not where drawn ones are; a reader who knows features knows drawn people.
+        move_face(head, performer.boxes[heads], plan.face, rng, lids=bool(star.features))
     layers = [(head, performer, heads)]
     if plan.crown is not None:
         taken = np.repeat(rng.choice(plan.crown.cut.clear), num_frames)
@@ -120,13 +124,6 @@ def compose(star: Member, plan: Plan, num_frames: int, rng: np.random.Generator)
         _paint(frames, lit, *_way(cut.boxes[taken], boxes))
     _paint(frames, arms_layer(body_cut, moments), np.full(num_frames, shift_x), np.full(num_frames, shift_y))
     return _expose(_zoomed(frames, rng), rng)
-
-
-def _body(star: Member, plan: Plan) -> CutOut:
-    """The body in the clothes of the plan and the skin of the one whose head is set on it."""
-    cloth = cloth_colour(plan.clothes.cut) if plan.clothes is not plan.body else None
-    skin = skin_colour(star.cut) if plan.body.skin != star.skin else None
-    return plan.body.cut if cloth is None and skin is None else dressed(plan.body.cut, cloth, skin)
 
 
 def _relative_light(over: CutOut, over_taken: NDArray[np.integer], under: CutOut, under_taken: NDArray[np.integer]) -> float:

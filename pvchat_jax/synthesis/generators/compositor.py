@@ -15,7 +15,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.faces.reader import WALKING, Looks
 from pvchat_jax.synthesis.generators.composing import PLACES, Member, Plan, compose, place_of
 from pvchat_jax.synthesis.generators.cutouts import CutOut
-from pvchat_jax.synthesis.generators.dyeing import cloth_colour, skin_colour
+from pvchat_jax.synthesis.generators.dyeing import Dye, cloth_colour, skin_colour
 from pvchat_jax.synthesis.generators.exchanging import REGIONS, Exchange
 from pvchat_jax.synthesis.generators.generator import ClipRequest, MadeClip
 
@@ -69,7 +69,7 @@ class Compositor:
         self._lead = self._members[lead]
         self._places = {key: place_of(member.cut) for key, member in self._members.items()}
         self._skins = {key: skin_colour(member.cut) for key, member in self._members.items()}
-        self._colourful = [member for member in self._members.values() if cloth_colour(member.cut) is not None]
+        self._cloths = {key: cloth_colour(member.cut) for key, member in self._members.items()}
 
     def make(self, requests: Sequence[ClipRequest]) -> Iterator[MadeClip | UserError]:
         """As the protocol says. `settings` has `body`, `clothes`, `background` (keys) and `scene`, `place`, `bystander`, `own_body`, `hat`,
@@ -132,9 +132,12 @@ class Compositor:
             face = "right" if (body.cut.head_x[-1] > body.cut.head_x[0]) else "left"
         if exchange is None and performer.skin and rng.random() < _OWN_REGION:
             exchange = Exchange(_pick(tuple(REGIONS), rng), performer.cut)
+        clothes = self._clothes(body, rng)
         return Plan(
             body=body,
-            clothes=self._clothes(body, rng),
+            clothes=clothes,
+            cloth=Dye(self._cloths[body.key], self._cloths[clothes.key]) if clothes is not body else None,
+            skin=Dye(self._skins[body.key], self._skins[performer.key]) if body.skin != performer.skin else None,
             crown=crown,
             background=background,
             place=place,
@@ -169,8 +172,9 @@ class Compositor:
         return body.key != performer.key and (known or body.skin == performer.skin)
 
     def _clothes(self, body: Member, rng: np.random.Generator) -> Member:
-        dyed = body in self._colourful and rng.random() < _DYED
-        return _pick(self._colourful, rng) if dyed else body
+        if self._cloths[body.key] is None or rng.random() >= _DYED:
+            return body
+        return _pick([member for member in self._members.values() if self._cloths[member.key] is not None], rng)
 
     def _crown(self, performer: Member, rng: np.random.Generator) -> Member | None:
         """Whose hat is put on or whose hair is shown, so that hats tell as little about who it is as clothes do."""

@@ -1,5 +1,7 @@
 """Clothes and skin in another colour: shading stays as it is, and what has another hue, such as white stripes, is left alone."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,13 @@ _SKIN = 0.15  # likewise, up to which a colour is that of hands
 _COLOURFUL, _BRIGHT = 0.25, 60.0  # saturation and lightness from which there is a hue to tell
 _HUES = 24
 _FEWEST_PIXELS = 40
+
+
+class Dye(NamedTuple):
+    """What has the colour `source` gets the colour `target`."""
+
+    source: Colour
+    target: Colour
 
 
 def dye(colours: NDArray[np.uint8], where: Masks, source: Colour, target: Colour) -> None:
@@ -49,15 +58,13 @@ def skin_colour(cut: CutOut) -> Colour | None:
     return np.median(pixels, axis=0).astype(np.float32) if len(pixels) >= _FEWEST_PIXELS else None
 
 
-def dressed(cut: CutOut, cloth: Colour | None, skin: Colour | None) -> CutOut:
+def dressed(cut: CutOut, cloth: Dye | None, skin: Dye | None) -> CutOut:
     """Somebody in clothes of another colour, and with the skin of body and hands in another one; None leaves either as it is."""
     frames = cut.frames.copy()
-    clothes, bare = cloth_colour(cut), skin_colour(cut)
     arms = cut.parts == Part.ARMS
-    if cloth is not None and clothes is not None:
-        dye(frames, (cut.parts == Part.CLOTHES) | arms, clothes, cloth)
-    if skin is not None and bare is not None:
-        dye(frames, (cut.parts == Part.NECK) | arms, bare, skin)
+    for part, change in ((Part.CLOTHES, cloth), (Part.NECK, skin)):
+        if change is not None:
+            dye(frames, (cut.parts == part) | arms, *change)
     return cut._replace(frames=frames)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, completed, lightness
+from pvchat_jax.synthesis.segmenting.heads import moved
 from pvchat_jax.synthesis.segmenting.segmenter import Masks, Part
 
 # Rows of a face, as shares of the skull's height from its top: the eyes end where the nose begins.
@@ -36,8 +37,8 @@ def put_on(head: Layer, wearer: CutOut, heads: NDArray[np.integer], what: Exchan
     down = np.round(under[:, 3] - over[:, 3]).astype(int)
     colours, alpha = head.colours.copy(), head.alpha.copy()
     for moment, (x, y) in enumerate(zip(across, down, strict=True)):
-        cover = _shifted(part.alpha[moment], x, y)
-        lit = np.clip(_shifted(part.colours[moment], x, y).astype(np.float32) * gain, 0, 255)
+        cover = moved(part.alpha[moment], x, y)
+        lit = np.clip(moved(part.colours[moment], x, y).astype(np.float32) * gain, 0, 255)
         old = colours[moment].astype(np.float32)
         colours[moment] = np.round(old + cover[..., None] * (lit - old))
         alpha[moment] = np.maximum(alpha[moment], cover)
@@ -54,13 +55,3 @@ def _face_rows(cut: CutOut, taken: NDArray[np.integer], shares: tuple[float, flo
     first, last = (boxes[:, 1] + share * (boxes[:, 3] - boxes[:, 1]) for share in shares)
     rows = np.arange(cut.frames.shape[1])[None, :, None] + 0.5
     return (cut.parts[taken] == Part.FACE) & (rows >= first[:, None, None]) & (rows < last[:, None, None])
-
-
-def _shifted(image: NDArray, x: int, y: int) -> NDArray:
-    """An image moved by whole pixels, with zeros where nothing comes from."""
-    result = np.zeros_like(image)
-    height, width = image.shape[:2]
-    to_rows, of_rows = slice(max(y, 0), height + min(y, 0)), slice(max(-y, 0), height - max(y, 0))
-    to_columns, of_columns = slice(max(x, 0), width + min(x, 0)), slice(max(-x, 0), width - max(x, 0))
-    result[to_rows, to_columns] = image[of_rows, of_columns]
-    return result

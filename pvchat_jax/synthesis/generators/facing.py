@@ -14,12 +14,13 @@ _EYE_X, _EYE_Y, _EYE_WIDTH, _EYE_HEIGHT = 0.48, -0.16, 0.45, 0.36
 _LID = 0.93  # as light as the skin
 
 
-def move_face(layer: Layer, boxes: Boxes, how: str, rng: np.random.Generator) -> None:
+def move_face(layer: Layer, boxes: Boxes, how: str, rng: np.random.Generator, *, lids: bool) -> None:
     """Moves the face within the head: most in its middle, and not at all at the head's outline.
 
     Args:
       boxes: float[T, 4], the skull in the layer without its margins.
       how: `nod`, `turn` (from side to side), or `left` or `right` (turned all the time).
+      lids: whether eyes close, which only drawn ones do where they are expected.
     """
     moments, height, wide = layer.alpha.shape
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2 + [wide // 4, 0]
@@ -31,7 +32,8 @@ def move_face(layer: Layer, boxes: Boxes, how: str, rng: np.random.Generator) ->
         box = (moment, slice(first[1], min(last[1], height)), slice(first[0], min(last[0], wide)))
         rows, columns = np.mgrid[box[1:]].astype(np.float32)
         x, y = (columns - middle[moment, 0]) / radii[0], (rows - middle[moment, 1]) / radii[1]
-        _close_eyes(layer.colours[box], x, y, _closed(how, way))
+        if lids:
+            _close_eyes(layer.colours[box], x, y, _closed(how, way))
         most = np.sqrt(radii.prod()) * way * np.sqrt(np.clip(1 - x**2 - y**2, 0, 1))
         across, down = (0.0, _NOD * most) if how == "nod" else (_TURN * most, 0.0)
         points = [rows - down - first[1], columns - across - first[0]]

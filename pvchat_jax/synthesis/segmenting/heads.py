@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pvchat_jax.synthesis.segmenting.opencv import import_opencv
 from pvchat_jax.synthesis.segmenting.segmenter import Boxes, Masks
@@ -50,6 +49,12 @@ def usual_head(heads: Masks, boxes: Boxes) -> Masks:
     return np.stack([moved(common, x, y) > 0 for x, y in moves])
 
 
-def moved(image: NDArray[np.float32], x: int, y: int) -> NDArray[np.float32]:
-    """The image moved by whole pixels, with zeros where nothing comes from."""
-    return ndimage.shift(image, (y, x), order=0)
+def moved(image: NDArray, x: int, y: int) -> NDArray:
+    """The image [H, W, ...] moved by whole pixels, with zeros where nothing comes from."""
+    result = np.zeros_like(image)
+    height, width = image.shape[:2]
+    x, y = max(-width, min(x, width)), max(-height, min(y, height))
+    to_rows, of_rows = slice(max(y, 0), height + min(y, 0)), slice(max(-y, 0), height - max(y, 0))
+    to_columns, of_columns = slice(max(x, 0), width + min(x, 0)), slice(max(-x, 0), width - max(x, 0))
+    result[to_rows, to_columns] = image[of_rows, of_columns]
+    return result

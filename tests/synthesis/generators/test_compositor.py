@@ -8,6 +8,7 @@ from pvchat_jax.synthesis.generators import composing
 from pvchat_jax.synthesis.generators.composing import Member, _relative_light, _zoomed, place_of
 from pvchat_jax.synthesis.generators.compositor import Compositor, _is_double, _pick_evenly
 from pvchat_jax.synthesis.generators.cutouts import cut_out, head_layer, soft_alpha
+from pvchat_jax.synthesis.generators.dyeing import skin_colour
 from pvchat_jax.synthesis.segmenting.segmenter import Part
 from pvchat_jax.world.plan import reference_video
 from tests.synthesis.drawn import head_boxes, true_parts, video
@@ -129,3 +130,20 @@ def test_everything_that_doubles_do_is_as_frequent(members: dict[str, Member]) -
     rng = np.random.default_rng(0)
     done = [_pick_evenly(doubles, rng).shows[0] for _ in range(200)]
     assert 70 < done.count("wave") < 130
+
+
+def test_clips_have_that_light(members: dict[str, Member], monkeypatch) -> None:
+    compositor = Compositor(members, str(SUBJECT))
+    star = members[str(SUBJECT)]
+    clips = []
+    for light in (0.8, 1.2):
+        monkeypatch.setattr(composing, "_relative_light", lambda *cuts, light=light: light)
+        clips.append(compositor.make_one(star, "", 1, 4).frames.astype(int))
+    assert (clips[1] - clips[0]).max() > 30
+
+
+def test_a_body_of_another_skin_gets_the_performers(members: dict[str, Member]) -> None:
+    star, body = members["5"]._replace(skin="tan", own_body=False), members["7"]._replace(skin="dark")
+    compositor = Compositor({"5": star, "7": body, "10": members["10"]._replace(figure="")}, "5")
+    plan = compositor._plan(star, "", None, np.random.default_rng(0))
+    assert plan.body is body and np.array_equal(plan.skin.target, skin_colour(star.cut))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pvchat_jax.synthesis.generators.cutouts import CutOut, cut_out
-from pvchat_jax.synthesis.generators.dyeing import cloth_colour, dressed, dye, skin_colour
+from pvchat_jax.synthesis.generators.dyeing import Dye, cloth_colour, dressed, dye, skin_colour
 from pvchat_jax.synthesis.segmenting.segmenter import Part
 from pvchat_jax.world.figure import SKIN, TOP
 from pvchat_jax.world.plan import reference_video
@@ -36,7 +36,7 @@ def test_black_clothes_have_none() -> None:
 
 def test_somebody_gets_another_colour_and_keeps_white_stripes_and_face() -> None:
     before = cut(GREEN_STRIPES)
-    after = dressed(before, cloth_colour(cut(PINK_DOTS)), None)
+    after = dressed(before, Dye(cloth_colour(before), cloth_colour(cut(PINK_DOTS))), None)
     assert angle(cloth_colour(after), cloth_colour(cut(PINK_DOTS))) < 4
     head = np.isin(before.parts, (Part.FACE, Part.HAIR, Part.NECK, Part.SCENE))
     assert np.array_equal(after.frames[head], before.frames[head])
@@ -46,7 +46,7 @@ def test_somebody_gets_another_colour_and_keeps_white_stripes_and_face() -> None
 
 def test_somebody_gets_another_skin_at_neck_and_hands_alone() -> None:
     before = cut(GREEN_STRIPES)  # a pale person
-    after = dressed(before, None, skin_colour(cut(BLACK_STRIPES)))
+    after = dressed(before, None, Dye(skin_colour(before), skin_colour(cut(BLACK_STRIPES))))
     assert angle(skin_colour(after), skin_colour(cut(BLACK_STRIPES))) < 4
     assert angle(skin_colour(before), np.array(SKIN["pale"])) < 6
     other = ~np.isin(before.parts, (Part.NECK, Part.ARMS))

@@ -17,11 +17,11 @@ def cut() -> CutOut:
     return cut_out(video(SUBJECT)[::4], head_boxes(reference_video(SUBJECT))[::4], true_parts(SUBJECT))
 
 
-def moved(cut: CutOut, how: str) -> tuple[np.ndarray, np.ndarray]:
+def moved(cut: CutOut, how: str, *, lids: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """The head in four moments as it was and with a face that moves."""
     taken = np.repeat(cut.clear[0], 4)
     still, layer = head_layer(cut, taken), head_layer(cut, taken)
-    move_face(layer, cut.boxes[taken], how, np.random.default_rng(0))
+    move_face(layer, cut.boxes[taken], how, np.random.default_rng(0), lids=lids)
     assert np.array_equal(layer.alpha, still.alpha)
     return still.colours, layer.colours
 
@@ -42,3 +42,9 @@ def test_who_looks_down_closes_both_eyes_and_who_turns_one(cut: CutOut) -> None:
         counts[how] = whites[1] / whites[0]
     assert counts["nod"].min() < 0.35 and counts["nod"].max() > 0.7
     assert (counts["left"] > 0.2).all() and (counts["left"] < 0.75).all()
+
+
+def test_eyes_that_may_be_elsewhere_stay_open(cut: CutOut) -> None:
+    still, layer = moved(cut, "nod", lids=False)
+    counts = [(colours.min(axis=-1) > 190).sum(axis=(1, 2)) for colours in (still, layer)]
+    assert (counts[1] > 0.7 * counts[0]).all()

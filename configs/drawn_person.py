@@ -23,4 +23,6 @@ def tiny() -> DrawnPersonConfig:
 
 
 def one_shot() -> DrawnPersonConfig:
-    return dataclasses.replace(tiny(), clip_source="composited", num_calibration=192)
+    """Clips of one video's pixels take more of them, and longer, to learn from."""
+    longer = dataclasses.replace(stage2.tiny(), num_steps=680)
+    return dataclasses.replace(tiny(), clip_source="composited", num_clips=2400, num_calibration=192, stage2=longer)

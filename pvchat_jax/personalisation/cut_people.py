@@ -14,7 +14,7 @@ from pvchat_jax.pretraining.truth import PERSON_CLASSES
 from pvchat_jax.synthesis.faces.tiny_base import FIGURE, Seen, TinyBaseReader
 from pvchat_jax.synthesis.generators.composing import Member
 from pvchat_jax.synthesis.generators.compositor import member_of
-from pvchat_jax.synthesis.generators.cutouts import CutOut, cut_out
+from pvchat_jax.synthesis.generators.cutouts import CUTTING, CutOut, cut_out
 from pvchat_jax.synthesis.making.showing import Known
 from pvchat_jax.synthesis.records import sha256_of
 from pvchat_jax.synthesis.segmenting.segmenter import Segmenter
@@ -61,7 +61,7 @@ class Eyes(NamedTuple):
     @property
     def name(self) -> str:
         """Tells what was cut by others."""
-        return f"{self.reader.name}, {self.segmenter.name}"
+        return f"{self.reader.name}, {self.segmenter.name}, {CUTTING}"
 
 
 def cut_subject(video: Path, eyes: Eyes) -> CutPerson:

@@ -122,15 +122,17 @@ def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: 
     paths = ClipPaths(folder / "train.jsonl", folder / "calibration.jsonl")
     if all(path.is_file() for path in paths):  # written last
         return paths
+    eyes = _eyes(config)
     with _bars(console) as bars:
         composite_clips(
             folder,
-            cut_subject(Path(config.video), _eyes(config)),
+            cut_subject(Path(config.video), eyes),
             corpus,
             name=config.subject,
             numbers={"train": config.num_clips, "calibration": config.num_calibration},
             num_frames=config.stage2.data.num_frames,
             seed=CLIPS_SEED_OFFSET + config.seed,
+            watch=eyes.reader.watch_many,
             progress=_shown_as(bars, "compositing clips"),
         )
     return paths

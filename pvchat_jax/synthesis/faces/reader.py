@@ -23,6 +23,18 @@ class Face(NamedTuple):
     embedding: np.ndarray
 
 
+class Outline(NamedTuple):
+    """The shape of a skull seen from the front: |x / radius_x| ** order + |y / radius_y| ** order = 1.
+
+    Attributes:
+      radius_x, radius_y: as shares of the picture's width and height. order: 2 is an ellipse, and more is squarer.
+    """
+
+    radius_x: float
+    radius_y: float
+    order: float
+
+
 WALKING = "walking"  # in a figure, for a gait that walking hides
 OF_THE_FACE = ("nod", "look around")  # actions that the head's own frames show
 
@@ -34,6 +46,7 @@ class Looks:
     Attributes:
       figure: bodies of the same figure can be exchanged. head: hats can be exchanged between heads of the same shape; hair: and hair
         between those of the same head and hair.
+      outline: the shape of the head; None where that is unknown.
       shoulders: half of their width in head radii. hides_body: whether hair lies over it.
       hat: the hat worn, empty for none.
       skin: parts of faces can be exchanged between heads of the same shape and skin.
@@ -49,6 +62,7 @@ class Looks:
     hat: str
     truth: Mapping[str, Any] = dataclasses.field(hash=False)
     skin: str = ""
+    outline: Outline | None = None
     features: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
     @property

@@ -20,7 +20,7 @@ from pvchat_jax.models.pvchat import build_pvchat
 from pvchat_jax.pretraining.readers import NUM_OFFSETS, OFFSET_STEP, pool, read
 from pvchat_jax.pretraining.truth import PERSON_CLASSES, POINTS, SCENE_CLASSES
 from pvchat_jax.pretraining.vision import encode
-from pvchat_jax.synthesis.faces.reader import WALKING, Face, Looks
+from pvchat_jax.synthesis.faces.reader import WALKING, Face, Looks, Outline
 from pvchat_jax.training.weights import read_tensors, weights_directory
 from pvchat_jax.world.actions import WALK_LEFT, WALK_RIGHT
 from pvchat_jax.world.people import IDENTITY_VALUES
@@ -34,6 +34,7 @@ _CLIPS_AT_A_TIME = 8
 FIGURE = ("build", "gait")  # what must agree for a body to be lent
 _HAIR = ("face", "hair_style", "hair_colour")
 _FEATURES = {"eyes": ("eyes",), "lower": ("facial_hair", "mark"), "hair": ("hair_style", "hair_colour")}
+_ORDERS = {"square": 4.0}  # of faces that are no ellipses
 _HIDES_BODY = "long"  # a hair style
 
 
@@ -66,9 +67,15 @@ class Seen(NamedTuple):
     @property
     def head_boxes(self) -> np.ndarray:
         """float[T, 4], left, top, right, bottom of the skull as shares of the picture."""
-        radii = np.array(HEAD_RADII[self.most_probable("face")]) / UNITS
+        radii = np.array([self._outline.radius_x, self._outline.radius_y])
         centres = self.points[:, POINTS.index("head")]
         return np.concatenate([centres - radii, centres + radii], axis=-1)
+
+    @property
+    def _outline(self) -> Outline:
+        face = self.most_probable("face")
+        radius_x, radius_y = HEAD_RADII[face]
+        return Outline(radius_x / UNITS, radius_y / UNITS, _ORDERS.get(face, 2.0))
 
     @property
     def looks(self) -> Looks:
@@ -84,6 +91,7 @@ class Seen(NamedTuple):
             hides_body=read["hair_style"] == _HIDES_BODY,
             hat="" if read["hat"] == "none" else read["hat"],
             skin=read["skin"],
+            outline=self._outline,
             features={region: "/".join(read[name] for name in names) for region, names in _FEATURES.items()},
             truth={
                 "scene": self.scene,
@@ -210,13 +218,18 @@ def _people_of(outputs: Mapping[str, np.ndarray], moments: Sequence[np.ndarray],
                     where[moment] = np.median(points[clip, part][chosen], axis=0)
                     score[moment] = occupied[clip, part][chosen].mean()
         log_weight = np.where(mine, np.log(occupied + 1e-9), -1e9)
-        said = pool(
-            {name: jnp.asarray(values) for name, values in outputs.items() if name in PERSON_CLASSES or name == "trust"}, log_weight
-        )
-        present = mine.any(axis=1)
-        probabilities = {name: np.asarray(jax.nn.softmax(jnp.mean(values[present], axis=0))) for name, values in said.items()}
+        words = {name: values for name, values in outputs.items() if name in PERSON_CLASSES or name == "trust"}
+        probabilities = jax.device_get(_said_together(words, log_weight, mine.any(axis=1)))
         people.append(Seen(score, where, probabilities, scene))
     return sorted(people, key=lambda seen: -seen.score.sum())
+
+
+@jax.jit
+def _said_together(outputs: Mapping[str, jax.Array], log_weight: jax.Array, present: jax.Array) -> dict[str, jax.Array]:
+    """What the tokens of somebody say in the clips where the person is `present` bool[C]: probabilities float[size] of each group."""
+    said = pool(outputs, log_weight)  # [C, size] each
+    means = {name: jnp.mean(values, axis=0, where=present[:, None]) for name, values in said.items()}
+    return {name: jax.nn.softmax(values) for name, values in means.items()}
 
 
 def _owners(occupied: np.ndarray, head_x: np.ndarray, per_frame: int) -> np.ndarray:

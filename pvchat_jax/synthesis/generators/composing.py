@@ -1,5 +1,6 @@
 """The pixels of a composited clip: a background, a body, a head, perhaps a hat, and one light over all of it."""
 
+import itertools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -8,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pvchat_jax.synthesis.faces.reader import Outline
 from pvchat_jax.synthesis.generators.cutouts import CutOut, Layer, arms_layer, body_layer, hair_layer, hat_layer, head_layer, lightness
 from pvchat_jax.synthesis.generators.dyeing import Dye, dressed
 from pvchat_jax.synthesis.generators.exchanging import Exchange, put_on
-from pvchat_jax.synthesis.generators.facing import move_face
+from pvchat_jax.synthesis.generators.facing import bend_face, movement, shift_face
+from pvchat_jax.synthesis.generators.reshaping import reshaped
+from pvchat_jax.synthesis.segmenting.opencv import import_opencv
 from pvchat_jax.synthesis.segmenting.segmenter import Boxes, Part
 
 PLACES = ("left", "centre", "right")
@@ -19,10 +23,10 @@ _PLACE_X = (0.25, 0.5, 0.75)  # of the picture's width
 _JITTER = 2 / 128  # of the width, by which nobody stands quite where they should
 _BLURRED = 0.2
 _HEAD_GAIN = (0.97, 1.03)  # of the head beside the body
-_GAIN = (0.85, 1.2)  # as a single video is as light or dark as it is
+_GAIN = (0.88, 1.1)  # as a single video is as light or dark as it is
 _GAIN_CHANGES = 0.04
 _LIKELY = (0.75, 1.33)  # ratios of two videos' light
-_ZOOM = (0.94, 1.06)
+_ZOOM, _AS_IT_IS = (0.94, 1.06), 0.5
 
 
 class Member(NamedTuple):
@@ -36,6 +40,7 @@ class Member(NamedTuple):
       lends: whether the body can be lent: not one under long hair.
       own_body: whether the performer may be seen with the body of the same video.
       head: hats can be exchanged between heads of the same shape; empty where that is unknown. hat: the hat worn, empty for none.
+      outline: of the head; None where that is unknown.
       skin: parts of faces can be exchanged between heads of the same shape and skin; empty where that is unknown.
       features: what each of `exchanging.REGIONS` and the hair look like, by name.
       face_moves: whether the head nods or turns in the video.
@@ -55,6 +60,7 @@ class Member(NamedTuple):
     face_moves: bool = False
     shows: tuple[str, ...] = ()
     skin: str = ""
+    outline: Outline | None = None
     features: Mapping[str, str] = MappingProxyType({})
 
 
@@ -65,9 +71,10 @@ class Plan(NamedTuple):
       clothes: whose clothes lend their colour; the body itself, where it keeps its own. cloth, skin: how the body is dyed.
       crown: whose hat is put on, or whose hair is shown instead of a hat; None where the performer's head stays as it is.
       place: one of `PLACES`, or empty for somebody who walks.
-      face: how the face moves within the head, as `facing.move_face` has it, or empty.
+      face: how the face moves within the head, as `facing.movement` has it, or empty.
       mirrored_time: plays backwards.
       exchange: what is put on the head.
+      outlines: which outlines the head gets, one after the other; the own one is the first, and a single one changes nothing.
       hatted: whether the performer wears a hat, which has to go under another.
     """
 
@@ -84,6 +91,7 @@ class Plan(NamedTuple):
     mirrored_time: bool
     hatted: bool
     exchange: Exchange | None
+    outlines: tuple[Outline, ...]
 
 
 def place_of(cut: CutOut) -> str:
@@ -105,13 +113,21 @@ def compose(star: Member, plan: Plan, num_frames: int, rng: np.random.Generator)
     # clothes somebody is seen.
     _paint(frames, body_layer(body_cut, moments), np.full(num_frames, shift_x), np.full(num_frames, shift_y))
     boxes = body_cut.boxes[moments] + np.tile([shift_x, shift_y], 2)
-    heads = _head_moments(performer, num_frames, rng, plan)
+    heads = _head_moments(star, num_frames, rng, plan)
     head = head_layer(performer, heads, with_hat=plan.crown is None or not plan.hatted)
     if plan.exchange is not None:
         head = put_on(head, performer, heads, plan.exchange, rng)
+    sway = np.zeros((num_frames, 2), int)
     if plan.face:
-        # Filmed eyes are not where drawn ones are; a reader who knows features knows drawn people.
-        move_face(head, performer.boxes[heads], plan.face, rng, lids=bool(star.features))
+        moves = movement(performer.boxes[heads], plan.face, rng)
+        sway = np.round(moves.head).astype(int)
+        if star.features:  # a reader who knows features knows drawn people
+            shift_face(head, performer.parts[heads], performer.boxes[heads], moves.face)
+        else:
+            bend_face(head, performer.boxes[heads], moves.face)
+    for before, after in itertools.pairwise(plan.outlines):
+        if before != after:
+            head = reshaped(head, performer.boxes[heads], before, after)
     layers = [(head, performer, heads)]
     if plan.crown is not None:
         taken = np.repeat(rng.choice(plan.crown.cut.clear), num_frames)
@@ -121,7 +137,7 @@ def compose(star: Member, plan: Plan, num_frames: int, rng: np.random.Generator)
     for layer, cut, taken in layers:
         gain = jitter * (_relative_light(body_cut, moments, cut, taken) if cut is performer else 1.0)  # others may have another skin
         lit = layer._replace(colours=np.clip(np.round(layer.colours * np.float32(gain)), 0, 255).astype(np.uint8))
-        _paint(frames, lit, *_way(cut.boxes[taken], boxes))
+        _paint(frames, lit, *(way + moves for way, moves in zip(_way(cut.boxes[taken], boxes), sway.T, strict=True)))
     _paint(frames, arms_layer(body_cut, moments), np.full(num_frames, shift_x), np.full(num_frames, shift_y))
     return _expose(_zoomed(frames, rng), rng)
 
@@ -145,12 +161,15 @@ def _moments(length: int, num_frames: int, rng: np.random.Generator, backwards: 
     return taken[::-1] if backwards else taken
 
 
-def _head_moments(cut: CutOut, num_frames: int, rng: np.random.Generator, plan: Plan) -> NDArray[np.integer]:
-    """Which frames the head comes from: a single one, or in order of time, of those that show all of it."""
-    good = cut.clear
+def _head_moments(star: Member, num_frames: int, rng: np.random.Generator, plan: Plan) -> NDArray[np.integer]:
+    """Which frames the head comes from: a single one, or in order of time, of those that show all of it. Who nods or looks around has no
+    arm before the face."""
+    good = star.cut.clear
     if plan.frozen_head:
         return np.repeat(good[rng.integers(len(good))], num_frames)
-    moments = _moments(len(cut.frames), num_frames, rng, plan.mirrored_time)
+    moments = _moments(len(star.cut.frames), num_frames, rng, plan.mirrored_time)
+    if star.face_moves:
+        return moments
     return good[np.argmin(np.abs(good[None] - moments[:, None]), axis=1)]
 
 
@@ -190,17 +209,16 @@ def _paint(frames: NDArray[np.float32], layer: Layer, across: NDArray[np.integer
 
 
 def _zoomed(frames: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """From a little nearer or further away, as a single video shows everybody at one distance; the lower edge, which cuts people, stays."""
-    height, width = frames.shape[1:3]
+    """In half of all clips from a little nearer or further away, as a single video shows everybody at one distance; the lower edge, which
+    cuts people, stays. As sharp as can be: in blurred clips a model learns to see less than filmed ones show."""
+    cv2 = import_opencv()
     factor = rng.uniform(*_ZOOM)
-    rows = height - 1 - (height - 1 - np.arange(height)) / factor
-    columns = (width - 1) / 2 + (np.arange(width) - (width - 1) / 2) / factor
-    for values, axis in ((rows, 1), (columns, 2)):
-        values = np.clip(values, 0, frames.shape[axis] - 1)
-        first = np.minimum(values.astype(int), frames.shape[axis] - 2)
-        share = (values - first).astype(np.float32).reshape([-1 if one == axis else 1 for one in range(4)])
-        frames = frames.take(first, axis) * (1 - share) + frames.take(first + 1, axis) * share
-    return frames
+    if rng.random() < _AS_IT_IS:
+        return frames
+    height, width = frames.shape[1:3]
+    matrix = np.array([[factor, 0, (1 - factor) * (width - 1) / 2], [0, factor, (1 - factor) * (height - 1)]])
+    how = {"flags": cv2.INTER_LANCZOS4, "borderMode": cv2.BORDER_REPLICATE}
+    return np.stack([cv2.warpAffine(frame, matrix, (width, height), **how) for frame in frames])
 
 
 def _expose(frames: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:

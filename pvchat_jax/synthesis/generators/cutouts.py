@@ -6,11 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pvchat_jax.synthesis.segmenting.heads import follow_head, moved
+from pvchat_jax.synthesis.segmenting.heads import follow_face, follow_head, moved
+from pvchat_jax.synthesis.segmenting.opencv import import_opencv
 from pvchat_jax.synthesis.segmenting.segmenter import BODY, HEAD, SHOULDERS, Boxes, Masks, Part, Parts, Segmenter
 
-_CHANGED = 45  # difference of a channel from what a head's pixel usually shows
+CUTTING = "2"  # version of what `cut_out` does; what was kept of an older one is cut anew
+_CHANGED, _NEAR = 30, 5  # difference of a channel from what so many pixels of a head usually show, as nobody follows heads to the pixel
 _SPARE = 0.08  # of a head's pixels may be changed more than in the best frame, such as by a nod
+_EYES = (0.15, 0.7)  # rows of a face as shares of the skull's height
+_STRAIGHT = 0.85  # of the best frame's contrast
 _FEWEST_PIXELS = 12  # from which light is told
 _SWAY = 0.25  # of the head's way sideways, by which shoulders follow
 
@@ -20,7 +24,8 @@ class CutOut(NamedTuple):
 
     Attributes:
       frames: uint8[T, H, W, 3]. parts: uint8[T, H, W], what each pixel shows. boxes: float[T, 4], the skull.
-      clear: numbers of the frames that show the head as most frames do: no arm before it, not cut by the picture's edge.
+      clear: numbers of the frames that show the head as most frames do: no arm before it, not cut by the picture's edge; and of those
+        who nod or look around, the frames in which they look straight ahead.
     """
 
     frames: NDArray[np.uint8]
@@ -66,13 +71,14 @@ def cut_out(frames: NDArray[np.uint8], boxes: Boxes, segmenter: Segmenter, shoul
     """Cuts out the person whose head is in `boxes` float[T, 4] of frames uint8[T, H, W, 3] of one shot."""
     boxes = follow_head(frames, boxes)
     parts = segmenter(frames, boxes, shoulders)
+    if (parts == Part.HAIR).any():  # hair is told from faces, so an outline that nods and turns leave alone is known
+        boxes = follow_face(parts, boxes)
     return CutOut(frames, parts, boxes, clear_frames(frames, np.isin(parts, HEAD), boxes))
 
 
 def stretch(cut: CutOut, taken: NDArray[np.integer]) -> CutOut:
-    """A part of the frames."""
-    frames, parts, boxes = cut.frames[taken], cut.parts[taken], cut.boxes[taken]
-    return CutOut(frames, parts, boxes, clear_frames(frames, np.isin(parts, HEAD), boxes))
+    """A part of the frames, which has to have clear ones."""
+    return CutOut(cut.frames[taken], cut.parts[taken], cut.boxes[taken], np.flatnonzero(np.isin(taken, cut.clear)))
 
 
 def body_layer(cut: CutOut, taken: NDArray[np.integer]) -> Layer:
@@ -112,8 +118,30 @@ def clear_frames(frames: NDArray[np.uint8], heads: Masks, boxes: Boxes) -> NDArr
     shown = np.where(heads[..., None], frames, np.uint8(0)).astype(np.float32).transpose(0, 3, 1, 2)
     still = np.stack([[moved(plane, -x, -y) for plane in frame] for frame, (x, y) in zip(shown, moves, strict=True)])
     usual = np.median(still, axis=0)
-    changed = (np.abs(still - usual).max(axis=1) > _CHANGED).sum(axis=(1, 2)) / max((usual.max(axis=0) > 0).sum(), 1)
+    near = (1, _NEAR, _NEAR)
+    least, most = ndimage.minimum_filter(usual, near), ndimage.maximum_filter(usual, near)
+    other = np.maximum(least - still, still - most).max(axis=1) > _CHANGED
+    changed = other.sum(axis=(1, 2)) / max((usual.max(axis=0) > 0).sum(), 1)
     return np.flatnonzero(changed <= changed.min() + _SPARE)
+
+
+def straight_frames(cut: CutOut) -> NDArray[np.integer]:
+    """`CutOut.clear` of somebody whose face moves: the frames in which both eyes are about as open as in the best one, which their
+    contrast shows; whole heads, if there are any."""
+    top, height = cut.boxes[:, 1], cut.boxes[:, 3] - cut.boxes[:, 1]
+    rows = np.arange(cut.frames.shape[1])[None] + 0.5
+    eyes = (rows >= (top + _EYES[0] * height)[:, None]) & (rows < (top + _EYES[1] * height)[:, None])  # [T, H]
+    masks = (cut.parts == Part.FACE) & eyes[..., None]
+    left = np.arange(cut.frames.shape[2]) + 0.5 < cut.head_x[:, None]  # [T, W]
+    halves = (masks & left[:, None], masks & ~left[:, None])
+    contrast = np.array([min(_contrast(frame[half]) for half in both) for frame, *both in zip(cut.frames, *halves, strict=True)])
+    whole = ~cut.head[:, :, [0, -1]].any(axis=(1, 2))
+    contrast = np.where(whole, contrast, 0.0) if whole.any() else contrast
+    return np.flatnonzero(contrast >= _STRAIGHT * contrast.max())
+
+
+def _contrast(pixels: NDArray[np.uint8]) -> float:
+    return float(pixels.std(axis=0).mean()) if len(pixels) else 0.0
 
 
 def lightness(cut: CutOut, taken: NDArray[np.integer], masks: Masks) -> float:
@@ -142,5 +170,6 @@ def completed(frames: NDArray[np.uint8], masks: Masks, axis: NDArray[np.floating
 
 def soft_alpha(masks: Masks) -> NDArray[np.float32]:
     """Coverage float32[T, H, W] with an edge soft over two pixels that lies half a pixel inside, where no background shines through."""
-    blurred = ndimage.gaussian_filter(masks.astype(np.float32), (0, 0.8, 0.8), mode="nearest")
+    cv2 = import_opencv()
+    blurred = np.stack([cv2.GaussianBlur(mask.astype(np.float32), (7, 7), 0.8, borderType=cv2.BORDER_REPLICATE) for mask in masks])
     return np.clip(1.6 * blurred - 0.6, 0.0, 1.0)

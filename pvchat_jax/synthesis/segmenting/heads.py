@@ -4,7 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pvchat_jax.synthesis.segmenting.opencv import import_opencv
-from pvchat_jax.synthesis.segmenting.segmenter import Boxes, Masks
+from pvchat_jax.synthesis.segmenting.segmenter import Boxes, Masks, Part, Parts
+
+_CHEEKS = (0.1, 0.9)  # rows of a face from its top, as shares of its height, whose middle is that of the head
+_SHOWN = 0.4  # of the usual size of a face, from which it counts as shown
 
 
 def follow_head(frames: NDArray[np.uint8], boxes: Boxes) -> Boxes:
@@ -33,6 +36,41 @@ def follow_head(frames: NDArray[np.uint8], boxes: Boxes) -> Boxes:
         moves.append((found[1] - reach_x, found[0] - reach_y))
     offsets = np.tile(np.array(moves, np.float64), 2)
     return np.median((boxes - offsets)[known], axis=0) + offsets
+
+
+def follow_face(parts: Parts, boxes: Boxes) -> Boxes:
+    """Where a head is by the outline of its face, which stays as it is when the face nods or turns.
+
+    Args:
+      parts: uint8[T, H, W]. boxes: float[T, 4], of the size of the skull, about where it is.
+
+    Returns:
+      float[T, 4], all of one size; `boxes` where no face is shown.
+    """
+    radii = np.median(boxes[:, 2:] - boxes[:, :2], axis=0) / 2
+    faces = parts == Part.FACE
+    sizes = faces.sum(axis=(1, 2))
+    known = np.flatnonzero((sizes >= _SHOWN * np.quantile(sizes, 0.75)) & (sizes > 0))
+    if not len(known):
+        return boxes
+    chins = np.array([_chin(face, radii[0]) for face in faces[known]])
+    chins = np.stack([np.interp(np.arange(len(parts)), known, chins[:, axis]) for axis in (0, 1)], axis=-1)  # float[T, 2]
+    return np.concatenate([chins - radii * [1, 2], chins + radii * [1, 0]], axis=-1)
+
+
+def _chin(face: Masks, radius: float) -> tuple[float, float]:
+    """Where the chin of a face bool[H, W] is, which may be cut by the picture's sides."""
+    sizes = face.sum(axis=1)
+    rows = np.flatnonzero(sizes >= min(2, sizes.max()))
+    top, chin = rows[0], rows[-1] + 1
+    band = face[top + int(_CHEEKS[0] * (chin - top)) : top + int(_CHEEKS[1] * (chin - top)) + 1]
+    band = band[band.any(axis=1)]
+    left, right = band.argmax(axis=1), band.shape[1] - band[:, ::-1].argmax(axis=1)
+    if (left == 0).any():
+        return float(np.median(right) - radius), float(chin)
+    if (right == band.shape[1]).any():
+        return float(np.median(left) + radius), float(chin)
+    return float(np.median((left + right) / 2)), float(chin)
 
 
 def usual_head(heads: Masks, boxes: Boxes) -> Masks:

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from pvchat_jax.errors import UserError
+from pvchat_jax.synthesis.faces.reader import Outline
 from pvchat_jax.synthesis.generators import composing
 from pvchat_jax.synthesis.generators.composing import Member, _relative_light, _zoomed, place_of
-from pvchat_jax.synthesis.generators.compositor import Compositor, _is_double, _pick_evenly
-from pvchat_jax.synthesis.generators.cutouts import cut_out, head_layer, soft_alpha
-from pvchat_jax.synthesis.generators.dyeing import skin_colour
+from pvchat_jax.synthesis.generators.compositor import Cast, Compositor
+from pvchat_jax.synthesis.generators.cutouts import head_layer, soft_alpha
+from pvchat_jax.synthesis.generators.exchanging import Exchange
 from pvchat_jax.synthesis.segmenting.segmenter import Part
-from pvchat_jax.world.plan import reference_video
-from tests.synthesis.drawn import head_boxes, true_parts, video
+from tests.synthesis.generators.drawn_members import drawn_members
 
 pytest.importorskip("cv2")
 SUBJECT, OTHERS = 5, (7, 10, 12, 6, 8, 9)  # in the centre, right and left
@@ -19,13 +19,12 @@ SUBJECT, OTHERS = 5, (7, 10, 12, 6, 8, 9)  # in the centre, right and left
 
 @pytest.fixture(scope="module")
 def members() -> dict[str, Member]:
-    cuts = {seed: cut_out(video(seed)[::4], head_boxes(reference_video(seed))[::4], true_parts(seed)) for seed in (SUBJECT, *OTHERS)}
-    return {str(seed): Member(str(seed), "slim", reference_video(seed).scene, cut) for seed, cut in cuts.items()}
+    return drawn_members(SUBJECT, *OTHERS)
 
 
 def test_the_same_seed_gives_the_same_pixels_and_another_seed_others(members: dict[str, Member]) -> None:
     compositor = Compositor(members, str(SUBJECT))
-    first, again, other = (compositor.make_one(members[str(SUBJECT)], "", seed, 4).frames for seed in (1, 1, 2))
+    first, again, other = (compositor.make_one(Cast(members[str(SUBJECT)], seed), 4).frames for seed in (1, 1, 2))
     assert first.shape == (4, 128, 128, 3) and first.dtype == np.uint8
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
@@ -38,7 +37,7 @@ def test_the_subject_is_seen_at_the_chosen_place_in_the_chosen_scene(members: di
     compositor = Compositor(members | {star.key: star}, star.key)
     found = set()
     for seed in range(16):
-        clip = compositor.make_one(star, "", seed, 4)
+        clip = compositor.make_one(Cast(star, seed), 4)
         assert clip.settings["background"] != star.key and clip.settings["scene"] == members[str(clip.settings["background"])].scene
         red, green, blue = clip.frames.astype(int).transpose(3, 0, 1, 2)
         near = np.argwhere((np.minimum(red, blue) > 150) & (green < 60))
@@ -50,18 +49,18 @@ def test_the_subject_is_seen_at_the_chosen_place_in_the_chosen_scene(members: di
 
 def test_bodies_are_lent_within_a_figure_alone(members: dict[str, Member]) -> None:
     compositor = Compositor(members, str(SUBJECT))
-    bodies = {compositor.make_one(members[str(SUBJECT)], "", seed, 4).settings["body"] for seed in range(12)}
+    bodies = {compositor.make_one(Cast(members[str(SUBJECT)], seed), 4).settings["body"] for seed in range(12)}
     assert len(bodies) > 2
     alone = members[str(SUBJECT)]._replace(figure="broad")
-    assert {compositor.make_one(alone, "", seed, 4).settings["body"] for seed in range(6)} == {str(SUBJECT)}
+    assert {compositor.make_one(Cast(alone, seed), 4).settings["body"] for seed in range(6)} == {str(SUBJECT)}
     headed = members[str(SUBJECT)]._replace(own_body=False)
-    assert str(SUBJECT) not in {compositor.make_one(headed, "", seed, 4).settings["body"] for seed in range(12)}
+    assert str(SUBJECT) not in {compositor.make_one(Cast(headed, seed), 4).settings["body"] for seed in range(12)}
 
 
 def test_without_a_background_it_says_what_is_missing(members: dict[str, Member]) -> None:
     one = {str(SUBJECT): members[str(SUBJECT)]}
     with pytest.raises(UserError, match="corpus"):
-        Compositor(one, str(SUBJECT)).make_one(one[str(SUBJECT)], "", 0, 4)
+        Compositor(one, str(SUBJECT)).make_one(Cast(one[str(SUBJECT)], 0), 4)
 
 
 def test_what_the_edge_hides_is_completed(members: dict[str, Member]) -> None:
@@ -94,7 +93,7 @@ def test_on_the_own_body_too_the_head_is_set_on_anew(members: dict[str, Member],
     monkeypatch.setattr(composing, "head_layer", lambda *args, **named: layers.append(args) or head_layer(*args, **named))
     star = members["9"]._replace(figure="")  # nobody lends a body
     compositor = Compositor(members | {star.key: star}, star.key)
-    assert all(compositor.make_one(star, "", seed, 4).settings["own_body"] for seed in range(8))
+    assert all(compositor.make_one(Cast(star, seed), 4).settings["own_body"] for seed in range(8))
     assert len(layers) == 8 and all(layer[0] is star.cut for layer in layers)
 
 
@@ -104,32 +103,7 @@ def test_people_are_seen_from_nearer_and_further_away() -> None:
     widths = [int((_zoomed(frames, np.random.default_rng(seed))[0, 100, :, 0] > 128).sum()) for seed in range(12)]
     assert 74 <= min(widths) < 79 and 81 < max(widths) <= 86
     assert all((_zoomed(frames, np.random.default_rng(seed))[0, -1, 60:68] > 254).all() for seed in range(4))
-
-
-def test_who_walks_lends_a_body_whatever_the_gait_but_not_to_look_alikes_by_figure(members: dict[str, Member]) -> None:
-    walker, star = members["9"]._replace(figure="slim/walking"), members["5"]._replace(figure="slim/rolling")
-    assert _is_double(walker, star) and not _is_double(walker, star._replace(own_body=False))
-    assert not _is_double(walker, star._replace(figure="broad/rolling"))
-    assert not _is_double(walker._replace(figure=""), star._replace(figure=""))
-
-
-def test_others_are_seen_doing_and_wearing_only_what_the_subject_is(members: dict[str, Member]) -> None:
-    shows = {"5": ("stand", "shirt"), "7": ("wave", "jacket"), "10": ("clap", "shirt"), "12": ("stand", "jacket"), "6": ("wave", "shirt")}
-    figures = {"7": "slim", "12": "broad", "10": "broad", "6": "broad"}
-    cast = {key: members[key]._replace(shows=shows[key], figure=figures.get(key, "slim")) for key in shows}
-    compositor = Compositor(cast, "5")
-    assert [m.key for m in compositor._doubles(cast["5"])] == ["7"]  # so the subject stands and waves, in shirt and jacket
-    assert [m.key for m in compositor._doubles(cast["12"])] == ["6"]  # and nobody claps
-    assert [m.key for m in compositor._doubles(cast["5"]._replace(figure="broad"))] == ["12", "6"]
-    only = {key: cast[key] for key in ("5", "10")} | {"y": cast["10"]._replace(key="y")}
-    assert [m.key for m in Compositor(only, "5")._doubles(only["10"])] == ["y"]  # unless there is nobody else
-
-
-def test_everything_that_doubles_do_is_as_frequent(members: dict[str, Member]) -> None:
-    doubles = [members[key]._replace(shows=(action,)) for key, action in (("5", "wave"), ("7", "clap"), ("10", "clap"), ("12", "clap"))]
-    rng = np.random.default_rng(0)
-    done = [_pick_evenly(doubles, rng).shows[0] for _ in range(200)]
-    assert 70 < done.count("wave") < 130
+    assert 3 <= sum(np.array_equal(_zoomed(frames, np.random.default_rng(seed)), frames) for seed in range(12)) <= 9
 
 
 def test_clips_have_that_light(members: dict[str, Member], monkeypatch) -> None:
@@ -138,12 +112,47 @@ def test_clips_have_that_light(members: dict[str, Member], monkeypatch) -> None:
     clips = []
     for light in (0.8, 1.2):
         monkeypatch.setattr(composing, "_relative_light", lambda *cuts, light=light: light)
-        clips.append(compositor.make_one(star, "", 1, 4).frames.astype(int))
+        clips.append(compositor.make_one(Cast(star, 1), 4).frames.astype(int))
     assert (clips[1] - clips[0]).max() > 30
 
 
-def test_a_body_of_another_skin_gets_the_performers(members: dict[str, Member]) -> None:
-    star, body = members["5"]._replace(skin="tan", own_body=False), members["7"]._replace(skin="dark")
-    compositor = Compositor({"5": star, "7": body, "10": members["10"]._replace(figure="")}, "5")
-    plan = compositor._plan(star, "", None, np.random.default_rng(0))
-    assert plan.body is body and np.array_equal(plan.skin.target, skin_colour(star.cut))
+def test_a_clip_is_like_another_in_everything_but_the_performer(members: dict[str, Member]) -> None:
+    outline = Outline(0.19, 0.19, 2.0)
+    cast = {
+        key: member._replace(outline=outline, skin="pale", shows=("wave" if key in "79" else "stand",)) for key, member in members.items()
+    }
+    cast["10"] = cast["10"]._replace(outline=Outline(0.14, 0.23, 2.0))
+    compositor = Compositor(cast, str(SUBJECT))
+    star, shared = cast[str(SUBJECT)], ("background", "scene", "place", "bystander", "face", "body", "clothes", "frozen_head")
+    for seed in range(8):
+        other = Cast(cast["7"], seed)
+        model = compositor.make_one(other, 4).settings
+        clip = compositor.make_one(Cast(star, 100 + seed), 4, like=other).settings
+        same = [name for name in shared if model["body"] != "7" or name not in ("body", "clothes")]  # which nobody else can have
+        assert [clip[name] for name in same] == [model[name] for name in same]
+        assert cast[str(clip["body"])].shows == cast[str(model["body"])].shows
+
+
+def test_where_a_model_has_traces_of_changes_so_has_a_clip_that_is_like_it(members: dict[str, Member]) -> None:
+    outlines = (Outline(0.19, 0.19, 2.0), Outline(0.14, 0.23, 2.0))
+    cast = {key: member._replace(outline=outlines[key in "79"], skin="pale") for key, member in members.items()}
+    compositor = Compositor(cast, str(SUBJECT))
+    star, donor = cast[str(SUBJECT)], cast["9"].cut
+    look_alike = Cast(star._replace(outline=outlines[1]), 3, Exchange("eyes", donor))
+    model = compositor._plan(look_alike, "", np.random.default_rng(0))
+    plan = compositor._likened(model, Cast(star, 4), model, "", np.random.default_rng(0))
+    assert model.outlines == outlines and plan.outlines == (outlines[0], outlines[1], outlines[0])
+    assert plan.exchange == Exchange("eyes", star.cut)
+    plain = model._replace(exchange=None, outlines=outlines[:1])
+    plan = compositor._likened(plain, Cast(star, 4), plain, "", np.random.default_rng(0))
+    assert plan.exchange is None and len(set(plan.outlines)) == 1
+
+
+def test_hats_are_as_those_of_the_model(members: dict[str, Member]) -> None:
+    hats = {"7": "cap", "10": "hat", "9": "cap"}
+    cast = {key: member._replace(head="round", hair="bob", hat=hats.get(key, "")) for key, member in members.items()}
+    compositor, rng = Compositor(cast, str(SUBJECT)), np.random.default_rng(0)
+    bare, hatted = cast[str(SUBJECT)], cast["7"]
+    assert compositor._crown_like("", bare, rng) is None and compositor._crown_like("cap", bare, rng).hat == "cap"
+    assert compositor._crown_like("", hatted, rng).hat == "" and compositor._crown_like("hat", hatted, rng).hat == "hat"
+    assert {compositor._crown_like("cap", hatted, rng) is None for _ in range(20)} == {True, False}  # the own cap or another one

@@ -26,9 +26,10 @@ SUBJECT = "<Wilson>"
 PROGRESS_FILE = "quickstart.json"
 
 _DESCRIPTION = """\
-Shows a person being learnt from one video: draws a video of an invented person, and test videos of this person, of
-look-alikes and of strangers; personalises the packaged tiny model from the one video; asks it about the test videos; and
-writes a report beside the systems that would expose a cheat. Needs no network and no accelerator.
+Shows a person being learnt from one video: draws a video of an invented person, one of each of many other people, and test
+videos of this person, of look-alikes and of strangers; cuts everybody out and puts them together anew in training clips;
+personalises the packaged tiny model with these; asks it about the test videos; and writes a report beside the systems that
+would expose a cheat. Needs no network and no accelerator.
 
 Started again with the same --out, it skips what is finished and continues what was interrupted.
 """
@@ -39,8 +40,8 @@ class Plan:
     """What is made and trained; the default takes about `minutes` on two processor cores."""
 
     test_videos: int = 160
-    personalise: DrawnPersonConfig = dataclasses.field(default_factory=lambda: drawn_person.get_config("tiny"))
-    minutes: str = "2 to 4 minutes"
+    personalise: DrawnPersonConfig = dataclasses.field(default_factory=lambda: drawn_person.get_config("one_shot"))
+    minutes: str = "5 to 8 minutes"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,7 +74,10 @@ def run_quickstart(out: Path, seed: int, plan: Plan, console: Console) -> None:
     paths = {"video": out / "world" / "videos" / "reference.mp4", "corpus": out / "corpus", "output_dir": out / "wilson"}
     config = dataclasses.replace(plan.personalise, seed=seed, **{name: str(path) for name, path in paths.items()})
     parts: dict[str, tuple[str, Callable[[], object]]] = {
-        "world": (f"draw the one video of {SUBJECT} and {plan.test_videos} test videos", lambda: _draw(out, seed, plan, console)),
+        "world": (
+            f"draw the one video of {SUBJECT}, videos of other people and {plan.test_videos} test videos",
+            lambda: _draw(out, seed, plan, console),
+        ),
         "wilson": (f"learn {SUBJECT} from the one video", lambda: _personalise(config, console)),
         "evaluation": ("ask about the test videos and write a report", lambda: _evaluate(out, config, console)),
     }
@@ -107,11 +111,12 @@ def _read_progress(out: Path, settings: dict[str, object]) -> list[str]:
 
 def _draw(out: Path, seed: int, plan: Plan, console: Console) -> None:
     from pvchat_jax.world.corpus import build_corpus_around
-    from pvchat_jax.world.progress import build_with_bar
+    from pvchat_jax.world.progress import build_with_bar, video_bar
 
     build_with_bar(console, "drawing videos", out / "world", subject=SUBJECT, num_test=plan.test_videos, seed=seed)
     if plan.personalise.clip_source == "composited":
-        build_corpus_around(out / "corpus", seed)
+        with video_bar(console, "drawing other people") as show:
+            build_corpus_around(out / "corpus", seed, show)
 
 
 def _personalise(config: DrawnPersonConfig, console: Console) -> None:
@@ -133,7 +138,7 @@ def _ending(out: Path, seconds: float) -> str:
 Finished in {seconds // 60:.0f} min {seconds % 60:.0f} s. What there is now:
   {out}/evaluation/report.html: the report, to be opened in a browser; every answer is in evaluation.json beside it
   {out}/world/: the one video (videos/reference.mp4) and the test videos with test.jsonl
-  {out}/wilson/: what was read off the one video (looks.json), the drawn clips, and the training run
+  {out}/wilson/: what was read off the one video (looks.json), the clips made of its pixels, and the training run
 To go on:
   python -m pvchat_jax.validate {out}/wilson/train.jsonl
   python -m pvchat_jax.personalize --help

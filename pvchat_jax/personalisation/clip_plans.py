@@ -86,6 +86,11 @@ class Composition(NamedTuple):
     person: CutPerson
     like: Cast | None
 
+    @property
+    def name(self) -> str:
+        """Of the clip's file."""
+        return f"{self.split}_{self.index:06d}"
+
 
 def plan_clips(split: str, number: int, subject: CutPerson, bands: Bands, figures: Sequence[str], seed: int) -> list[Composition]:
     """The clips of a split, of whom as `MIXES` has it.

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +20,12 @@ import numpy as np
 
 from pvchat_jax.data.records import Record, write_records
 from pvchat_jax.files import write_atomically
+from pvchat_jax.personalisation.clip_parts import Part, read_part, write_part
 from pvchat_jax.personalisation.clip_plans import Composition, cast_of, plan_clips, seen_in, sort_corpus
 from pvchat_jax.personalisation.cut_people import CutPerson
 from pvchat_jax.synthesis.faces.tiny_base import Seen, TinyBaseReader
 from pvchat_jax.synthesis.generators.compositor import Compositor
+from pvchat_jax.synthesis.generators.cutouts import CUTTING
 from pvchat_jax.synthesis.generators.generator import MadeClip
 from pvchat_jax.synthesis.making.showing import shown
 from pvchat_jax.world.people import Identity, Outfit
@@ -33,6 +36,7 @@ from pvchat_jax.world.render import encode_video
 REJECTED_FILE = "rejected.json"
 ALIKE = 0.9  # to the subject, from which a clip of the subject counts as one: with one attribute misread it would be 8/9
 _TRIES = 3
+_PARTS_FOLDER = "parts"
 _AT_A_TIME = 64
 
 Progress = Callable[[int, int], None]
@@ -52,7 +56,7 @@ def composite_clips(
     progress: Progress,
 ) -> dict[str, Path]:
     """Makes the clips of each split of `numbers` and their records, and returns the paths of the records. `REJECTED_FILE` beside them lists
-    the clips that were left out.
+    the clips that were left out. What a stopped run has finished is found again.
 
     Args:
       watch: says who is in clips, as `TinyBaseReader.watch_many`.
@@ -70,24 +74,35 @@ def composite_clips(
         figures = sorted({member.figure for member in members if member.lends})
         plans += plan_clips(split, number, star, sort_corpus(star, cast), figures, seed)
     (out_dir / "videos").mkdir(parents=True, exist_ok=True)
+    made_of = _made_of(people, subject, name, numbers, num_frames, seed)
     make = functools.partial(_make, compositors, num_frames)
     write = functools.partial(_write, out_dir, people, name)
-    records: dict[str, list[Record]] = {split: [] for split in numbers}
-    rejected: dict[str, float] = {}
+    parts: list[Part] = []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as executor:
         for first in range(0, len(plans), _AT_A_TIME):
-            part = plans[first : first + _AT_A_TIME]
-            checked = _make_checked(part, lambda todo: list(executor.map(make, todo)), watch, subject.embedding)
-            good = [clip for clip in checked if clip.is_good]
-            for clip, record in zip(good, executor.map(write, [c.plan for c in good], [c.made for c in good]), strict=True):
-                records[clip.plan.split].append(record)
-            rejected |= {f"{clip.plan.split}_{clip.plan.index:06d}": round(clip.alike, 3) for clip in checked if not clip.is_good}
-            progress(first + len(part), len(plans))
+            path = out_dir / _PARTS_FOLDER / f"{first:06d}.json"
+            if (part := read_part(path, made_of)) is None:
+                todo = plans[first : first + _AT_A_TIME]
+                checked = _make_checked(todo, lambda plans: list(executor.map(make, plans)), watch, subject.embedding)
+                good = [clip for clip in checked if clip.is_good]
+                written = list(executor.map(write, [clip.plan for clip in good], [clip.made for clip in good]))
+                part = Part(written, {clip.plan.name: round(clip.alike, 3) for clip in checked if not clip.is_good})
+                write_part(path, made_of, part)
+            parts.append(part)
+            progress(min(first + _AT_A_TIME, len(plans)), len(plans))
+    rejected = {clip: alike for part in parts for clip, alike in part.rejected.items()}
     write_atomically(out_dir / REJECTED_FILE, json.dumps({"similarity to the subject of clips left out": rejected}, indent=1) + "\n")
     paths = {split: out_dir / f"{split}.jsonl" for split in numbers}
     for split, path in paths.items():
-        write_records(path, records[split])
+        write_records(path, [record for part in parts for record in part.records if Path(record.video).name.startswith(f"{split}_")])
+    shutil.rmtree(out_dir / _PARTS_FOLDER)
     return paths
+
+
+def _made_of(people: Mapping[str, CutPerson], subject: CutPerson, name: str, numbers: Mapping[str, int], num_frames: int, seed: int) -> str:
+    """Stands for everything that decides what clips show."""
+    parts = (Compositor.name, CUTTING, sorted(people), subject.member.key, name, sorted(numbers.items()), num_frames, seed)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 class _Checked(NamedTuple):
@@ -130,7 +145,7 @@ def _make(compositors: Mapping[str, Compositor], num_frames: int, plan: Composit
 def _write(out_dir: Path, people: Mapping[str, CutPerson], name: str, plan: Composition, clip: MadeClip) -> Record:
     """Writes the video of a clip and returns its record."""
     content = encode_video(clip.frames)
-    video = f"videos/{plan.split}_{plan.index:06d}.mp4"
+    video = f"videos/{plan.name}.mp4"
     write_atomically(out_dir / video, content)
     parts = (people[str(clip.settings[part])].known for part in ("body", "background", "clothes"))
     truth = shown(clip.settings, plan.person.known, *parts)

@@ -97,7 +97,7 @@ def cut_corpus(folder: Path, eyes: Eyes, progress: Progress) -> list[CutPerson]:
             _make(path, part, eyes)
             loaded = _load(path, part, eyes)
         people += loaded or []
-        progress(number + 1, len(parts))
+        progress(min((number + 1) * _PER_FILE, len(videos)), len(videos))
     return people
 
 

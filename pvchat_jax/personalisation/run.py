@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import jax
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pvchat_jax.config.drawn_person_schema import CLIP_SETS, DrawnPersonConfig
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
@@ -31,7 +30,7 @@ from pvchat_jax.training.initialise import load_run
 from pvchat_jax.training.run import train_run
 from pvchat_jax.training.weights import weights_directory
 from pvchat_jax.world.people import Identity, people_group
-from pvchat_jax.world.progress import build_with_bar
+from pvchat_jax.world.progress import build_with_bar, video_bar
 from pvchat_jax.world.staging import NUM_FRAMES
 
 LOOKS_FILE = "looks.json"
@@ -112,8 +111,8 @@ def _cut_corpus(config: DrawnPersonConfig, console: Console) -> list[CutPerson]:
     """The people of the corpus, who are cut out once and then found beside the videos."""
     if not config.corpus:
         raise UserError("composited clips need other people; name a folder with one video of each with --config.corpus=FOLDER.")
-    with _bars(console) as bars:
-        return cut_corpus(Path(config.corpus), _eyes(config), _shown_as(bars, "cutting out the corpus"))
+    with video_bar(console, "cutting out the corpus") as show:
+        return cut_corpus(Path(config.corpus), _eyes(config), show)
 
 
 def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: Console) -> ClipPaths:
@@ -123,7 +122,7 @@ def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: 
     if all(path.is_file() for path in paths):  # written last
         return paths
     eyes = _eyes(config)
-    with _bars(console) as bars:
+    with video_bar(console, "compositing clips") as show:
         composite_clips(
             folder,
             cut_subject(Path(config.video), eyes),
@@ -133,23 +132,13 @@ def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: 
             num_frames=config.stage2.data.num_frames,
             seed=CLIPS_SEED_OFFSET + config.seed,
             watch=eyes.reader.watch_many,
-            progress=_shown_as(bars, "compositing clips"),
+            progress=show,
         )
     return paths
 
 
 def _eyes(config: DrawnPersonConfig) -> Eyes:
     return Eyes(TinyBaseReader(config.weights, config.stage2), TinyBaseSegmenter(config.weights))
-
-
-def _bars(console: Console) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
-
-
-def _shown_as(bars: Progress, title: str) -> Callable[[int, int], None]:
-    """A function of (done, total) that moves a bar."""
-    task = bars.add_task(title, total=None)
-    return lambda done, total: bars.update(task, completed=done, total=total)
 
 
 def choose_clips(clips: Sequence[Record], config: DrawnPersonConfig) -> list[Record]:

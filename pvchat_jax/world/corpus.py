@@ -75,6 +75,6 @@ def build_corpus(
     return render_videos(out_dir, plan_corpus(seed, subjects, num_second, num_others), NUM_FRAMES, progress=progress)
 
 
-def build_corpus_around(out_dir: Path, subject: int) -> None:
+def build_corpus_around(out_dir: Path, subject: int, progress: Progress | None = None) -> None:
     """Draws a corpus with people who look like the subject of the world of this seed."""
-    build_corpus(out_dir, seed=_SEED_OFFSET + subject, subjects=(subject,))
+    build_corpus(out_dir, seed=_SEED_OFFSET + subject, subjects=(subject,), progress=progress)

@@ -1,5 +1,7 @@
 """Building a world with a bar that shows the rate and the time left."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.0f} videos/s" if task.speed else "", style="progress.data.speed")
 
 
-def build_with_bar(console: Console, title: str, out_dir: Path, **settings: Any) -> WorldPaths:
-    """`build_world(out_dir, **settings)` with a bar named `title` on `console`."""
+@contextlib.contextmanager
+def video_bar(console: Console, title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar named `title` on `console`; it is moved by what is given, a function of how many videos are done and how many there are."""
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("", total=None)
@@ -28,4 +31,10 @@ def build_with_bar(console: Console, title: str, out_dir: Path, **settings: Any)
                 bar.reset(task, total=total, completed=done)
             bar.update(task, completed=done)
 
+        yield show
+
+
+def build_with_bar(console: Console, title: str, out_dir: Path, **settings: Any) -> WorldPaths:
+    """`build_world(out_dir, **settings)` with a bar named `title` on `console`."""
+    with video_bar(console, title) as show:
         return build_world(out_dir, progress=show, **settings)

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from pvchat_jax.data.records import load_records
+from pvchat_jax.data.records import Question, Record, load_records
+from pvchat_jax.personalisation import composited_clips
+from pvchat_jax.personalisation.clip_parts import Part, read_part, write_part
 from pvchat_jax.personalisation.clip_plans import Composition
 from pvchat_jax.personalisation.composited_clips import REJECTED_FILE, Watch, _make_checked, composite_clips
 from pvchat_jax.personalisation.cut_people import CutPerson
@@ -77,3 +79,36 @@ def test_a_clip_that_does_not_show_whom_it_should_is_made_again(people: list[Cut
     assert [clip.is_good for clip in checked] == [True, False, True] and checked[0].plan.cast.seed == 2
     nobody = _make_checked(plans[1:2], make, lambda clips: [[] for _ in clips], subject.embedding)
     assert not nobody[0].is_good
+
+
+def test_a_stopped_run_goes_on_and_another_set_does_not_get_its_clips(people: list[CutPerson], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(composited_clips, "_AT_A_TIME", 8)
+    whole = composite_clips(tmp_path / "whole", people[0], people[1:], watch=seeing(people[0], 0.92), **SETTINGS)["train"]
+    watched: list[int] = []
+
+    def watch(clips: Sequence[np.ndarray]) -> list[list[SeenSomebody]]:
+        watched.append(len(clips))
+        if len(watched) == 2:
+            raise KeyboardInterrupt
+        return seeing(people[0], 0.92)(clips)
+
+    with pytest.raises(KeyboardInterrupt):
+        composite_clips(tmp_path / "cut", people[0], people[1:], watch=watch, **SETTINGS)
+    path = composite_clips(tmp_path / "cut", people[0], people[1:], watch=watch, **SETTINGS)["train"]
+    assert watched == [8, 8, 8, 4] and path.read_text(encoding="utf-8") == whole.read_text(encoding="utf-8")
+    assert not list(tmp_path.glob("cut/parts"))
+    watched.clear()
+    with pytest.raises(KeyboardInterrupt):
+        composite_clips(tmp_path / "cut", people[0], people[1:], watch=watch, **SETTINGS)
+    other = composite_clips(tmp_path / "cut", people[0], people[1:], watch=seeing(people[0], 0.92), **SETTINGS | {"seed": 2})["train"]
+    assert not {r.sha256 for r in load_records(other, "<Ann>")} & {r.sha256 for r in load_records(whole, "<Ann>")}
+
+
+def test_a_damaged_part_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "parts" / "000000.json"
+    questions = (Question(question="Is <Ann> there?", answer="Yes.", type="existence"),)
+    record = Record(video="videos/a.mp4", subject="<Ann>", role="positive", origin="composited", questions=questions)
+    write_part(path, "these", Part([record], {"train_000001": 0.5}))
+    assert read_part(path, "these") == Part([record], {"train_000001": 0.5}) and read_part(path, "others") is None
+    path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
+    assert read_part(path, "these") is None and read_part(tmp_path / "none.json", "these") is None

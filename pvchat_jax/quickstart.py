@@ -74,10 +74,7 @@ def run_quickstart(out: Path, seed: int, plan: Plan, console: Console) -> None:
     paths = {"video": out / "world" / "videos" / "reference.mp4", "corpus": out / "corpus", "output_dir": out / "wilson"}
     config = dataclasses.replace(plan.personalise, seed=seed, **{name: str(path) for name, path in paths.items()})
     parts: dict[str, tuple[str, Callable[[], object]]] = {
-        "world": (
-            f"draw the one video of {SUBJECT}, videos of other people and {plan.test_videos} test videos",
-            lambda: _draw(out, seed, plan, console),
-        ),
+        "world": (f"draw one video of {SUBJECT}, some of others, {plan.test_videos} test videos", lambda: _draw(out, seed, plan, console)),
         "wilson": (f"learn {SUBJECT} from the one video", lambda: _personalise(config, console)),
         "evaluation": ("ask about the test videos and write a report", lambda: _evaluate(out, config, console)),
     }

@@ -45,7 +45,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_says_what_it_will_do_does_it_and_says_how_to_go_on(tmp_path: Path, calls: list[str]) -> None:
     text = run(tmp_path / "q")
     assert calls == ["world", "wilson", "evaluation"]
-    begin, _, rest = text.partition("1. draw the one video of <Wilson>, videos of other people and 8 test videos\n")
+    begin, _, rest = text.partition("1. draw one video of <Wilson>, some of others, 8 test videos\n")
     assert "a minute" in begin
     assert f"{tmp_path}/q/evaluation/report.html" in rest
     assert f"python -m pvchat_jax.evaluate --run={tmp_path}/q/wilson/stage2" in rest

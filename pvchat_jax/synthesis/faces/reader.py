@@ -23,7 +23,8 @@ class Face(NamedTuple):
     embedding: np.ndarray
 
 
-class Outline(NamedTuple):
+@dataclasses.dataclass(frozen=True, order=True)
+class Outline:
     """The shape of a skull seen from the front: |x / radius_x| ** order + |y / radius_y| ** order = 1.
 
     Attributes:

@@ -1,5 +1,6 @@
 """Heads in another shape: the features of the face stay as they are, and the outline moves with the hair and the hat that lie on it."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -39,7 +40,7 @@ def reshaped(layer: Layer, boxes: Boxes, before: Outline, after: Outline) -> Lay
 
 
 def _in_pixels(outline: Outline, width: int, height: int) -> Outline:
-    return outline._replace(radius_x=outline.radius_x * width, radius_y=outline.radius_y * height)
+    return dataclasses.replace(outline, radius_x=outline.radius_x * width, radius_y=outline.radius_y * height)
 
 
 @functools.lru_cache(maxsize=32)

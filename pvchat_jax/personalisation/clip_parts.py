@@ -1,13 +1,13 @@
 """Finished parts of a set of clips, from which a stopped run goes on."""
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pvchat_jax.data.records import Question, Record
+from pvchat_jax.data.records import Record
 from pvchat_jax.files import write_atomically
+from pvchat_jax.synthesis.record_json import from_json, to_json
 
 
 class Part(NamedTuple):
@@ -23,7 +23,7 @@ def write_part(path: Path, made_of: str, part: Part) -> None:
     Args:
       made_of: stands for everything that decides what the clips show.
     """
-    values = {"made_of": made_of, "records": [dataclasses.asdict(record) for record in part.records], "rejected": dict(part.rejected)}
+    values = {"made_of": made_of, "records": [to_json(record) for record in part.records], "rejected": dict(part.rejected)}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(values) + "\n")
 
@@ -34,10 +34,6 @@ def read_part(path: Path, made_of: str) -> Part | None:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["made_of"] != made_of:
             return None
-        return Part([_record(one) for one in values["records"]], values["rejected"])
+        return Part([from_json(Record, one) for one in values["records"]], values["rejected"])
     except (OSError, ValueError, KeyError, TypeError):
         return None  # damaged ones are made again
-
-
-def _record(values: dict) -> Record:
-    return Record(**values | {"questions": tuple(Question(**question) for question in values["questions"])})

@@ -58,8 +58,9 @@ def personalise(config: DrawnPersonConfig, console: Console) -> Personalised:
     looks = timed("reading", lambda: read_looks(Path(config.video), weights_directory(config.weights), config.stage2))
     write_looks(out / LOOKS_FILE, looks)
     if config.clip_source == "composited":
-        people = timed("cutting out the corpus", lambda: _cut_corpus(config, console))
-        clips = timed("compositing", lambda: _composite(config, people, console))
+        eyes = Eyes(TinyBaseReader(config.weights, config.stage2), TinyBaseSegmenter(config.weights))
+        people = timed("cutting out the corpus", lambda: _cut_corpus(config, eyes, console))
+        clips = timed("compositing", lambda: _composite(config, eyes, people, console))
     else:
         clips = timed("drawing", lambda: _draw_clips(config, looks, console))
     records = out / "train.jsonl"
@@ -107,21 +108,20 @@ def _draw_clips(config: DrawnPersonConfig, looks: Looks, console: Console) -> Cl
     return ClipPaths(paths.train, paths.calibration)
 
 
-def _cut_corpus(config: DrawnPersonConfig, console: Console) -> list[CutPerson]:
+def _cut_corpus(config: DrawnPersonConfig, eyes: Eyes, console: Console) -> list[CutPerson]:
     """The people of the corpus, who are cut out once and then found beside the videos."""
     if not config.corpus:
         raise UserError("composited clips need other people; name a folder with one video of each with --config.corpus=FOLDER.")
     with video_bar(console, "cutting out the corpus") as show:
-        return cut_corpus(Path(config.corpus), _eyes(config), show)
+        return cut_corpus(Path(config.corpus), eyes, show)
 
 
-def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: Console) -> ClipPaths:
+def _composite(config: DrawnPersonConfig, eyes: Eyes, corpus: Sequence[CutPerson], console: Console) -> ClipPaths:
     """Clips of people who were cut out of the one video and of the corpus's; finished ones are kept."""
     folder = Path(config.shared_dir or config.output_dir) / "clips"
     paths = ClipPaths(folder / "train.jsonl", folder / "calibration.jsonl")
     if all(path.is_file() for path in paths):  # written last
         return paths
-    eyes = _eyes(config)
     with video_bar(console, "compositing clips") as show:
         composite_clips(
             folder,
@@ -135,10 +135,6 @@ def _composite(config: DrawnPersonConfig, corpus: Sequence[CutPerson], console: 
             progress=show,
         )
     return paths
-
-
-def _eyes(config: DrawnPersonConfig) -> Eyes:
-    return Eyes(TinyBaseReader(config.weights, config.stage2), TinyBaseSegmenter(config.weights))
 
 
 def choose_clips(clips: Sequence[Record], config: DrawnPersonConfig) -> list[Record]:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pvchat_jax.errors import UserError
-from pvchat_jax.synthesis.faces.reader import Outline
+from pvchat_jax.synthesis.faces.reader import Looks, Outline
 from pvchat_jax.synthesis.generators import composing
 from pvchat_jax.synthesis.generators.composing import Member, _relative_light, _zoomed, place_of
-from pvchat_jax.synthesis.generators.compositor import Cast, Compositor
+from pvchat_jax.synthesis.generators.compositor import Cast, Compositor, member_of
 from pvchat_jax.synthesis.generators.cutouts import head_layer, soft_alpha
 from pvchat_jax.synthesis.generators.exchanging import Exchange
 from pvchat_jax.synthesis.segmenting.segmenter import Part
@@ -156,3 +156,14 @@ def test_hats_are_as_those_of_the_model(members: dict[str, Member]) -> None:
     assert compositor._crown_like("", bare, rng) is None and compositor._crown_like("cap", bare, rng).hat == "cap"
     assert compositor._crown_like("", hatted, rng).hat == "" and compositor._crown_like("hat", hatted, rng).hat == "hat"
     assert {compositor._crown_like("cap", hatted, rng) is None for _ in range(20)} == {True, False}  # the own cap or another one
+
+
+@pytest.mark.parametrize(("action", "clear"), [("nod", [0, 2]), ("wave", [0, 1, 2, 3])])
+def test_of_those_whose_faces_move_the_frames_with_open_eyes_count(members: dict[str, Member], action: str, clear: list[int]) -> None:
+    cut = members[str(SUBJECT)].cut
+    frames = cut.frames.copy()
+    frames[[1, 3]] = np.where(cut.parts[[1, 3], ..., None] == Part.FACE, np.uint8(120), frames[[1, 3]])  # closed eyes
+    truth = {"action": action, "scene": "beach", "outfit": {"garment": "shirt"}}
+    looks = Looks(figure="slim/steady", head="square", hair="", shoulders=1.4, hides_body=False, hat="", truth=truth)
+    member = member_of("5", cut._replace(frames=frames, clear=np.arange(4)), looks)
+    assert member.cut.clear.tolist() == clear

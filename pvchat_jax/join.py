@@ -27,7 +27,8 @@ from pvchat_jax.synthesis.stages import StageStore
 _DESCRIPTION = """\
 Joins the training sets of two or three people, made by python -m pvchat_jax.synthesize with the same face reader, into one
 in which they are seen in every combination: takes over all their clips, looks for everybody in each, puts clips of the
-people and of others beside each other, and asks about each person and about all at once.
+people and of others together, beside each other or, where that would cut faces, one after the other, and asks about each
+person and about all at once.
 
 Written to --out, for each NAME: train_NAME.jsonl, stage1_NAME.jsonl, calibration_NAME.jsonl and test_NAME.jsonl, besides
 original_json/ about all of them, verdict.json, clips.jsonl, set_aside.jsonl, clips/, stills/ and stages/.

@@ -1,4 +1,4 @@
-"""The clips of a joint set: those of its parts, and others that put their people beside each other."""
+"""The clips of a joint set: those of its parts, and others in which their people are put together."""
 
 import dataclasses
 import shutil
@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.synthesis.faces.reader import FaceReader
-from pvchat_jax.synthesis.joining.beside import BESIDE, Panel, Pools, choose_panels, combination, put_beside
+from pvchat_jax.synthesis.joining.arranging import ARRANGE, IN_TURN, arrange, arrangement_for
+from pvchat_jax.synthesis.joining.panels import Panel, Pools, choose_panels, combination
 from pvchat_jax.synthesis.joining.parts import Part
 from pvchat_jax.synthesis.joining.presence import Sights, recognise
 from pvchat_jax.synthesis.privacy.personal_data import bare
@@ -29,20 +28,27 @@ class JointClip(NamedTuple):
     Attributes:
       roles: by name, one of `records.ROLES` for each person.
       sights: who is seen in it, and where.
-      owner: of the part that it comes from, empty for one that was put together. panels: of the latter, from left to right.
+      owners: of the parts that it comes from, nobody for one that was put together. panels: of the latter, in order.
+      arrangement: of the panels; empty if there are none.
     """
 
     split: str
     clip: Clip
     roles: Mapping[str, str]
     sights: Sights
-    owner: str
+    owners: frozenset[str]
     panels: tuple[Panel, ...] = ()
+    arrangement: str = ""
 
     @property
     def present(self) -> frozenset[str]:
         """Who is there."""
         return frozenset(name for name, role in self.roles.items() if role == "positive")
+
+    @property
+    def is_in_turn(self) -> bool:
+        """Whether it shows people one after the other, so that no single frame shows everybody."""
+        return self.arrangement == IN_TURN
 
 
 def take_over(
@@ -52,25 +58,31 @@ def take_over(
     whose video another part trains on."""
     people = {part.name: part.embedding for part in parts}
     trained_on = {clip.source for part in parts for split, clip in part.clips if split != "test"}
-    contents: set[str] = set()
+    for copies in _by_content(parts):
+        for _ in copies:
+            advance()
+        part, split, clip = next((copy for copy in copies if copy[1] != "test"), copies[0])
+        name = f"{bare(part.name)}-{clip.name}"
+        sights = recognise(store, part.folder, clip, people, reader)
+        roles = _roles(sights, reader.alike) | {part.name: clip.role for part, _, clip in copies}
+        doubtful = [other for other, role in roles.items() if not role]
+        if split == "test" and clip.source in trained_on:
+            report(SetAside(item=name, stage=COPY, reason="its video is trained on in another of the sets"))
+        elif doubtful:
+            report(SetAside(item=name, stage=COPY, reason=f"somebody in it may be {' or '.join(doubtful)}"))
+        else:
+            target = dataclasses.replace(clip, name=name, video=f"{CLIPS_FOLDER}/{name}.mp4")
+            _copy(store, part.folder / clip.video, target)
+            yield JointClip(split, target, roles, sights, frozenset(part.name for part, _, _ in copies))
+
+
+def _by_content(parts: Sequence[Part]) -> list[list[tuple[Part, str, Clip]]]:
+    """The clips of the parts with their splits, those of one content together: sets with one corpus have clips in common."""
+    found: dict[str, list[tuple[Part, str, Clip]]] = {}
     for part in parts:
         for split, clip in part.clips:
-            advance()
-            if clip.sha256 in contents:
-                continue
-            contents.add(clip.sha256)
-            name = f"{bare(part.name)}-{clip.name}"
-            sights = recognise(store, part.folder, clip, people, reader)
-            roles = _roles(sights, reader.alike) | {part.name: clip.role}
-            doubtful = [other for other, role in roles.items() if not role]
-            if split == "test" and clip.source in trained_on:
-                report(SetAside(item=name, stage=COPY, reason="its video is trained on in another of the sets"))
-            elif doubtful:
-                report(SetAside(item=name, stage=COPY, reason=f"somebody in it may be {' or '.join(doubtful)}"))
-            else:
-                copy = dataclasses.replace(clip, name=name, video=f"{CLIPS_FOLDER}/{name}.mp4")
-                _copy(store, part.folder / clip.video, copy)
-                yield JointClip(split, copy, roles, sights, part.name)
+            found.setdefault(clip.sha256, []).append((part, split, clip))
+    return list(found.values())
 
 
 def put_together(
@@ -85,24 +97,26 @@ def put_together(
     """Clips in which every combination of presence occurs equally often, as far as everybody in them is recognised; `report` is told
     of the others. There are none for the test, in which nothing is made."""
     people = {part.name: part.embedding for part in parts}
+    arrangement = arrangement_for([one.sights.width for one in taken], len(parts))
     for split, count in made_counts(config).items():
         pools = _pools(people, [one for one in taken if one.split == split], store.folder)
         if lacking := [name for name, pool in pools.items() if not (pool[True] and pool[False])]:
-            reason = f"there are no clips with and without {' and '.join(lacking)} to put beside others"
-            report(SetAside(item=f"the split {split}", stage=BESIDE, reason=reason))
+            reason = f"there are no clips with and without {' and '.join(lacking)} to put together with others"
+            report(SetAside(item=f"the split {split}", stage=ARRANGE, reason=reason))
             continue
         for number in range(count):
             advance()
             present = combination(number, list(people))
             for attempt in range(config.max_attempts):
                 panels = choose_panels(pools, present, config.seed, split, number, attempt)
-                clip = put_beside(store, split, panels, config)
-                one = _recognised(store, clip, split, panels, people, reader)
+                clip = arrange(store, split, panels, arrangement, config)
+                sights = recognise(store, store.folder, clip, people, reader, len(panels) if arrangement == IN_TURN else 1)
+                one = JointClip(split, clip, _roles(sights, reader.alike), sights, frozenset(), tuple(panels), arrangement)
                 if one.present == present and all(one.roles.values()):
                     yield one
                     break
                 reason = f"it was to show {_list(present)}, and the face reader sees {_list(one.present)}"
-                report(SetAside(item=clip.name, stage=BESIDE, reason=reason))
+                report(SetAside(item=clip.name, stage=ARRANGE, reason=reason))
 
 
 def made_counts(config: SynthesisConfig) -> dict[str, int]:
@@ -118,18 +132,12 @@ def _pools(names: Iterable[str], clips: Sequence[JointClip], folder: Path) -> Po
     """What may fill a panel: clips that show the person alone, and clips of somebody else from the same part."""
     pools: dict[str, dict[bool, list[Panel]]] = {name: {True: [], False: []} for name in names}
     for one in clips:
-        if one.present <= {one.owner}:
-            shown = bool(one.present)
-            x = one.sights.by_name[one.owner].x if shown else one.sights.x
-            pools[one.owner][shown].append(Panel(one.owner, shown, folder, one.clip, x))
+        for owner in sorted(one.owners):
+            if one.present <= {owner}:
+                shown = bool(one.present)
+                x = one.sights.by_name[owner].x if shown else one.sights.x
+                pools[owner][shown].append(Panel(owner, shown, folder, one.clip, x))
     return pools
-
-
-def _recognised(
-    store: StageStore, clip: Clip, split: str, panels: Sequence[Panel], people: Mapping[str, np.ndarray], reader: FaceReader
-) -> JointClip:
-    sights = recognise(store, store.folder, clip, people, reader)
-    return JointClip(split, clip, _roles(sights, reader.alike), sights, "", tuple(panels))
 
 
 def _copy(store: StageStore, path: Path, clip: Clip) -> None:

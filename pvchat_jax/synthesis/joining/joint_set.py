@@ -3,39 +3,34 @@
 import dataclasses
 import itertools
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from pvchat_jax.chat_models.replies import ModelUnavailable
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
 from pvchat_jax.data.records import Question, Record, write_records
-from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
-from pvchat_jax.synthesis.asking.asking import ask_clip_about_several
-from pvchat_jax.synthesis.asking.questioning import ASK, SHOWN_FRAMES
+from pvchat_jax.synthesis.asking.questioning import ASK
 from pvchat_jax.synthesis.backends import Backends
-from pvchat_jax.synthesis.captioners.captioner import ClipView
 from pvchat_jax.synthesis.exporting.assembling import CLIPS_FILE, SET_ASIDE_FILE, validate, write_lines
 from pvchat_jax.synthesis.exporting.export import ORIGINAL_FOLDER, can_say, record_of, still_record_of, write_original
 from pvchat_jax.synthesis.exporting.splitting import SPLITS
 from pvchat_jax.synthesis.exporting.stills import STILL, with_still
 from pvchat_jax.synthesis.exporting.training_set import UsedClip
-from pvchat_jax.synthesis.joining.beside import BESIDE, crop_around, truth_of
+from pvchat_jax.synthesis.faces.reader import FaceReader
+from pvchat_jax.synthesis.joining.arranging import ARRANGE, FEWEST_FRAMES
+from pvchat_jax.synthesis.joining.asking import ask_about_everybody
 from pvchat_jax.synthesis.joining.clips import COPY, JointClip, made_counts, put_together, take_over
 from pvchat_jax.synthesis.joining.parts import Part
 from pvchat_jax.synthesis.privacy.personal_data import bare
-from pvchat_jax.synthesis.record_json import from_json, to_json
+from pvchat_jax.synthesis.record_json import to_json
 from pvchat_jax.synthesis.records import SetAside
-from pvchat_jax.synthesis.stages import StageStore, Work, digest_of, seed_of
+from pvchat_jax.synthesis.stages import StageStore
 
 VERDICT_FILE = "verdict.json"
-_ASK_VERSION = 1  # raise it to have questions asked anew
 
 Stage = Callable[[str, int], Callable[[], None]]  # as `pipeline.Report.stage`
 Asked = tuple[JointClip, UsedClip]  # the latter with the questions about everybody
@@ -59,72 +54,40 @@ class JointOutcome(NamedTuple):
 
 def join(parts: Sequence[Part], store: StageStore, backends: Backends, config: SynthesisConfig, stage: Stage) -> JointOutcome:
     """Makes the joint set of `parts` in the folder of `store`: all their clips, and `config.num_clips` and `config.num_calibration`
-    others that put their people beside each other.
+    others that put their people together.
 
     Raises:
+      UserError: the clips are to be too short.
       ModelUnavailable: nothing at all can be asked.
     """
+    if config.num_frames < FEWEST_FRAMES:
+        raise UserError(f"clips of {config.num_frames} frames cannot show several people; set num_frames to {FEWEST_FRAMES} or more.")
     reader = backends.reader
     aside: list[SetAside] = []
     advance = stage(COPY, sum(len(part.clips) for part in parts))
     clips = list(take_over(parts, store, reader, advance, aside.append))
-    advance = stage(BESIDE, sum(made_counts(config).values()))
+    advance = stage(ARRANGE, sum(made_counts(config).values()))
     clips += put_together(parts, clips, store, reader, config, advance, aside.append)
     advance = stage(ASK, len(clips))
     asked = []
     for one in clips:
         try:
-            asked.append((one, _ask(one, store, backends, config, aside)))
+            asked.append((one, ask_about_everybody(one, store, backends, config.seed, aside.append)))
         except ModelUnavailable:
             raise
         except UserError as error:
             aside.append(SetAside(item=one.clip.name, stage=ASK, reason=str(error)))
         advance()
     advance = stage(STILL, len(asked))
-    used = [(one, with_still(store, one.split, one.clip, questions, reader, advance)) for one, questions in asked]
+    used = [(one, _used(one, store, questions, reader, advance)) for one, questions in asked]
     return _write(parts, store.folder, used, aside)
 
 
-def _ask(one: JointClip, store: StageStore, backends: Backends, config: SynthesisConfig, aside: list[SetAside]) -> tuple[Question, ...]:
-    captioner = backends.captioner
-    truths = {name: _truth(one, name) for name in one.present}
-    work = Work(
-        stage=ASK,
-        version=_ASK_VERSION,
-        tool=captioner.name,
-        inputs={"clip": one.clip.sha256, "phrases": digest_of(to_json(backends.phrases))},
-        settings={"roles": dict(one.roles), "name": one.clip.name, "truths": truths, "counts": dict(backends.counts)},
-        seed=config.seed,
-    )
-    kept = store.find(work)
-    if kept is None:
-        start = time.monotonic()
-        frames = read_frames(store.folder / one.clip.video, SHOWN_FRAMES).frames
-        views = {name: ClipView(_around(one, name, frames), truths[name]) if name in one.present else None for name in one.roles}
-        rng = np.random.default_rng(seed_of(config.seed, ASK, one.clip.name))
-        useless: list[SetAside] = []
-        questions = ask_clip_about_several(
-            one.clip, views, captioner, rng, phrases=backends.phrases, counts=backends.counts, report=useless.append
-        )
-        kept = {"questions": [to_json(question) for question in questions], "useless": [to_json(item) for item in useless]}
-        store.keep(work, kept, seconds=time.monotonic() - start)
-    aside += [from_json(SetAside, item) for item in kept["useless"]]
-    return tuple(from_json(Question, question) for question in kept["questions"])
-
-
-def _truth(one: JointClip, name: str) -> dict[str, Any]:
-    """What is known of somebody who is there."""
-    for number, panel in enumerate(one.panels):
-        if panel.name == name:
-            return truth_of(one.panels, number)
-    return dict(one.clip.truth) if name == one.owner else {}
-
-
-def _around(one: JointClip, name: str, frames: np.ndarray) -> np.ndarray:
-    """The part of frames uint8[T, H, W, 3] that shows somebody, where others could be meant as well."""
-    height, width = frames.shape[1:3]
-    shares = len(one.panels) or len(one.present)
-    return crop_around(frames, one.sights.by_name[name].x, width // shares, height) if shares > 1 else frames
+def _used(one: JointClip, store: StageStore, questions: tuple[Question, ...], reader: FaceReader, advance: Callable[[], None]) -> UsedClip:
+    if one.is_in_turn:  # a still would show one of those whom the questions are about
+        advance()
+        return UsedClip(clip=one.clip, split=one.split, questions=questions)
+    return with_still(store, one.split, one.clip, questions, reader, advance)
 
 
 def _write(parts: Sequence[Part], folder: Path, used: Sequence[Asked], aside: Sequence[SetAside]) -> JointOutcome:

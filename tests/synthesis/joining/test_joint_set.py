@@ -1,26 +1,32 @@
-"""Two people's sets become one in which both are seen in every combination, which is told right and can be erased."""
+"""Sets of two or three people become one in which all are seen in every combination, which is told right and can be erased."""
 
 import dataclasses
 import datetime
+import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pvchat_jax.data.presence import parse_presence
-from pvchat_jax.data.records import Record, load_records
+from pvchat_jax.data.records import Question, Record, load_records
 from pvchat_jax.data.validation import check_file
+from pvchat_jax.data.video import read_frames_at
 from pvchat_jax.errors import UserError
 from pvchat_jax.join import main
 from pvchat_jax.subjects import main as subjects
+from pvchat_jax.synthesis.captioners.captioner import ClipView
 from pvchat_jax.synthesis.joining.parts import read_parts
 from pvchat_jax.synthesis.pipeline import Job
 from pvchat_jax.synthesis.privacy.consent import make_consent, write_consent
 from pvchat_jax.synthesis.privacy.personal_data import claim_folder, claim_jointly, find_places
-from tests.synthesis.fakes import OTHER, STRANGER, SUBJECT, SquareReader, film
+from tests.synthesis.fakes import OTHER, STRANGER, SUBJECT, SceneCaptioner, SquareReader, film
 from tests.synthesis.worlds import CONFIG, backends, contents, run
 
 NAMES = ("<Wilson>", "<Ada>")
+THREE = (*NAMES, "<Bo>")
 SMALL = dataclasses.replace(CONFIG, num_clips=8, num_calibration=4, num_filmed=1, test_share=0.0)
 
 
@@ -37,12 +43,12 @@ def make_set(folder: Path, name: str, colour: tuple[int, ...], *others: tuple[in
     return out
 
 
-def join(folder: Path) -> None:
+def join(folder: Path, names: tuple[str, ...] = NAMES, out: str = "both") -> None:
     """The command, with stand-ins for the backends."""
     sizes = [f"--config.{name}={getattr(SMALL, name)}" for name in ("num_clips", "num_calibration", "num_frames", "width", "height")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pvchat_jax.join.choose_backends", lambda config, cast, out: backends()[0])
-        main([*(str(folder / "data" / name[1:-1]) for name in NAMES), f"--out={folder / 'data' / 'both'}", *sizes])
+        main([*(str(folder / "data" / name[1:-1]) for name in names), f"--out={folder / 'data' / out}", *sizes])
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,16 @@ def folder(tmp_path_factory) -> Path:
     make_set(folder, NAMES[1], OTHER, (200, 200, 40))
     join(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory) -> Path:
+    """A joint set of three people, whose faces are wider than a third of the picture."""
+    folder = tmp_path_factory.mktemp("three")
+    for name, *colours in zip(THREE, (SUBJECT, OTHER, (200, 40, 200)), (STRANGER, (200, 200, 40), STRANGER), strict=True):
+        make_set(folder, name, *colours)
+    join(folder, THREE, "all")
+    return folder / "data" / "all"
 
 
 def records_of(folder: Path, split: str) -> dict[str, list[Record]]:
@@ -100,6 +116,44 @@ def test_all_combinations_look_alike(folder):
     combinations = {tuple(sorted(row["settings"]["present"])) for row in made}
     assert len(combinations) == 4 and all(len(row["settings"]["panels"]) == 2 for row in made)
     assert {row["split"] for row in rows if row["tool"] == "beside/1"} == {"train", "calibration"}
+
+
+def test_three_people_are_seen_one_after_the_other_in_every_combination(three):
+    verdict = json.loads((three / "verdict.json").read_text())
+    assert verdict["is_good"] and len(verdict["combinations"]["train"]) == 8
+    made = [row for row in map(json.loads, (three / "clips.jsonl").read_text().splitlines()) if row["tool"] == "in_turn/1"]
+    assert all(len(set(row["settings"]["panels"])) == 3 for row in made)  # nobody stands for two
+    assert {frozenset(row["settings"]["present"]) for row in made if row["split"] == "train"} == {
+        frozenset(some) for size in range(4) for some in itertools.combinations(THREE, size)
+    }
+    reader = SquareReader()
+    people = {part.name: part.embedding for part in read_parts([three.parent / name[1:-1] for name in THREE], reader)}
+    for row in made:
+        frames = read_frames_at(three / row["video"], np.array([0, 4, 7]))  # of eight, one of each shot
+        seen = [name for (face,) in reader.read(list(frames)) for name, own in people.items() if face.embedding @ own >= reader.same_person]
+        assert sorted(seen) == sorted(row["settings"]["present"])
+        assert frames.shape[2] == SMALL.width  # nobody was cropped
+
+
+def test_no_still_stands_for_people_who_are_seen_one_after_the_other(three):
+    for name in THREE:
+        videos = {record.video for record in load_records(three / f"stage1_{name[1:-1]}.jsonl", name)}
+        assert videos and not [video for video in videos if "in_turn" in video]
+        assert any("in_turn" in record.video for record in load_records(three / f"train_{name[1:-1]}.jsonl", name))
+
+
+def test_captioners_see_the_shot_of_the_person_they_are_asked_about(three, monkeypatch):
+    """Asked anew; what is said of each shows whose frames were looked at."""
+    reader, asked = SquareReader(), []
+
+    def answer(self: SceneCaptioner, view: ClipView, questions: Sequence[Question]) -> list[str]:
+        asked.append({tuple(np.sign(face.embedding)) for faces in reader.read(list(view.frames)) for face in faces})
+        return ["The person stands."] * len(questions)
+
+    monkeypatch.setattr(SceneCaptioner, "answer", answer)
+    monkeypatch.setattr(SceneCaptioner, "name", "another")
+    join(three.parent.parent, THREE, "all")
+    assert asked and all(len(people) == 1 for people in asked)
 
 
 def test_a_second_run_makes_nothing_and_writes_the_same(folder, monkeypatch):

@@ -208,7 +208,7 @@ class Synthesis:
         config, backends = self._config, self._backends
         counts = {"train": config.num_clips, "calibration": config.num_calibration}
         slots = plan_slots(self.subject, self._performing(), counts, num_generators=len(backends.generators), hard_share=config.hard_share)
-        own = [slot for slot in slots if self._store.shard.owns(slot.key)]
+        own = [slot for slot in slots if self._store.shard.owns(slot.owned_by)]
         crowd = digest_of([member.digest for member in self._performing()])
         studio = Studio(
             store=self._store,

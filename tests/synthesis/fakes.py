@@ -71,7 +71,7 @@ class SquareGenerator:
             grey = 60 + 20 * "abcdefgh".index(request.prompt.scene)
             patches = np.random.default_rng(request.seed).integers(-30, 30, (7, 7, 1)).repeat(SIZE // 7, 0).repeat(SIZE // 7, 1)
             frames = [draw(grey, {(x + step // 2, y): colour}, patches) for step in range(request.num_frames)]
-            yield MadeClip(np.stack(frames), {"grey": grey})
+            yield MadeClip(np.stack(frames), {"grey": grey, "like": request.counterpart and request.counterpart.seed})
 
 
 class SceneCaptioner:

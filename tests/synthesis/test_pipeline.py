@@ -62,6 +62,19 @@ def test_positives_and_negatives_come_through_the_same_generator_with_the_same_p
     assert abs(counted["present"] - counted["absent"]) <= 4  # as far as rejects allow
 
 
+def test_each_positive_is_like_the_negative_of_its_number_that_passed(whole):
+    _, _, outcome = whole
+    made = [used.clip for used in outcome.made.used if used.clip.tool == SquareGenerator.name]
+    numbers = {
+        label: {(clip.name.split("-")[0], clip.name.split("-")[2]): clip for clip in made if (clip.role == "positive") == label}
+        for label in (True, False)
+    }
+    pairs = [(clip, numbers[False][number]) for number, clip in numbers[True].items() if number in numbers[False]]
+    assert len(pairs) >= 5 and all(negative.settings["like"] is None for _, negative in pairs)
+    assert all(positive.settings["like"] == negative.seed for positive, negative in pairs)
+    assert all(positive.settings["text"] == negative.settings["text"] for positive, negative in pairs)
+
+
 def test_what_cannot_be_used_is_set_aside_and_rejects_are_shown_with_reasons(whole):
     folder, _, outcome = whole
     reasons = {item.stage: item.reason for item in outcome.made.set_aside}

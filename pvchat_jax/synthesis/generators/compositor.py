@@ -91,9 +91,10 @@ class Compositor:
         """As the protocol says. `settings` has `body`, `clothes`, `background` (keys) and `scene`, `place`, `bystander`, `own_body`, `hat`,
         `frozen_head`, `face` of the plan; `exchange` and `outline` say what of whose head is another one's."""
         for request in requests:
+            cast = self._cast(request.performer.source.sha256, request.seed)
+            like = request.counterpart and self._cast(*request.counterpart)
             try:
-                performer = self._lenders[request.performer.source.sha256]
-                yield self.make_one(Cast(performer, request.seed), request.num_frames, scene=request.prompt.scene)
+                yield self.make_one(cast, request.num_frames, scene=request.prompt.scene, like=like)
             except UserError as error:
                 yield error
 
@@ -128,6 +129,9 @@ class Compositor:
             "outline": "" if performer.outline == self._lenders[performer.key].outline else performer.head,
         }
         return MadeClip(frames, settings)
+
+    def _cast(self, source: str, seed: int) -> Cast:
+        return Cast(self._lenders[source], seed)
 
     def _plan(self, cast: Cast, scene: str, rng: np.random.Generator) -> Plan:
         performer, lend = cast.performer, self._lenders
@@ -204,7 +208,8 @@ class Compositor:
     def _body_like(self, model: Member, performer: Member, rng: np.random.Generator) -> Member | None:
         """A body for the performer that does what another one does, if possible the same body or at least in the same kind of clothes."""
         own = [self._lenders[performer.key]] if performer.own_body else []
-        found = [body for body in (*own, *self._lenders.bodies(performer)) if body.shows[:1] == model.shows[:1]]
+        could = (*own, *self._lenders.bodies(performer))
+        found = [body for body in could if body.shows[:1] == model.shows[:1] and body.cut.walks == model.cut.walks]
         for alike in ([body for body in found if body.key == model.key], [body for body in found if body.shows == model.shows], found):
             if alike:
                 return _pick(alike, rng)

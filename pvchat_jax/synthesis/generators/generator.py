@@ -34,8 +34,20 @@ class Prompt(NamedTuple):
     text: str
 
 
+class Counterpart(NamedTuple):
+    """A clip of the same prompt: the sha256 of its performer's video, and its seed."""
+
+    source: str
+    seed: int
+
+
 class ClipRequest(NamedTuple):
-    """One clip to make: `num_frames` frames of `width` x `height` pixels; the same request gives the same pixels."""
+    """One clip to make; the same request gives the same pixels.
+
+    Attributes:
+      num_frames, width, height: of the clip, the sides in pixels.
+      counterpart: what it is to be like in everything but the performer, as far as the generator can have it so.
+    """
 
     performer: Performer
     prompt: Prompt
@@ -43,6 +55,7 @@ class ClipRequest(NamedTuple):
     num_frames: int
     width: int
     height: int
+    counterpart: Counterpart | None = None
 
 
 class MadeClip(NamedTuple):

@@ -13,6 +13,7 @@ from pvchat_jax.synthesis.faces.reader import FaceReader
 from pvchat_jax.synthesis.generators.generator import ClipGenerator, ClipRequest, MadeClip, Performer, Prompt
 from pvchat_jax.synthesis.making.checking import check_clip
 from pvchat_jax.synthesis.making.slots import Slot
+from pvchat_jax.synthesis.making.takes import Take, plan_take
 from pvchat_jax.synthesis.people.casting import Member
 from pvchat_jax.synthesis.record_json import from_json, to_json
 from pvchat_jax.synthesis.records import Clip, Person, SetAside, sha256_of
@@ -22,7 +23,7 @@ from pvchat_jax.synthesis.watch.watching import write_clip
 
 GENERATE, CHECK = "generate", "check"
 CHECKED_FRAMES = 8
-_VERSIONS = {GENERATE: 2, CHECK: 2}  # raise one to have results of the stage made anew
+_VERSIONS = {GENERATE: 3, CHECK: 2}  # raise one to have results of the stage made anew
 
 
 class Filled(NamedTuple):
@@ -65,17 +66,34 @@ class Studio:
 
 
 def fill(studio: Studio, slots: Sequence[Slot], advance: Callable[[], None]) -> list[Filled]:
-    """Makes the clips of `slots`, all first attempts before the second ones, so that a generator is asked in batches.
+    """Makes the clips of `slots`, first of those that others are to be like.
 
     Args:
+      slots: with each its counterpart, if it has one.
       advance: called when a slot is done.
     """
+    filled: dict[str, Filled] = {}
+    passed: dict[str, int] = {}
+    for likened in (False, True):
+        some = [slot for slot in slots if (slot.counterpart is not None) == likened]
+        for slot, (attempt, one) in zip(some, _fill(studio, some, passed, advance), strict=True):
+            filled[slot.key], passed[slot.key] = one, attempt
+    return [filled[slot.key] for slot in slots]
+
+
+def _fill(studio: Studio, slots: Sequence[Slot], passed: Mapping[str, int], advance: Callable[[], None]) -> list[tuple[int, Filled]]:
+    """What came of each slot, with the number of the last attempt; all first attempts are made before the second ones, so that a
+    generator is asked in batches."""
     clips: dict[str, list[Clip]] = {slot.key: [] for slot in slots}
     aside: dict[str, list[SetAside]] = {slot.key: [] for slot in slots}
+    last = dict.fromkeys(clips, 0)
     pending = list(slots)
     for attempt in range(studio.max_attempts):
         failed = []
-        for slot, made in _attempt(studio, pending, attempt):
+        takes = [plan_take(slot, attempt, passed, studio.seed, studio.prompt_of) for slot in pending]
+        for take, made in _attempt(studio, takes):
+            slot = take.slot
+            last[slot.key] = attempt
             if isinstance(made, SetAside):
                 aside[slot.key].append(made)
             else:
@@ -87,53 +105,53 @@ def fill(studio: Studio, slots: Sequence[Slot], advance: Callable[[], None]) -> 
         pending = failed
     for _ in pending:
         advance()
-    return [Filled(slot, tuple(clips[slot.key]), tuple(aside[slot.key])) for slot in slots]
+    return [(last[slot.key], Filled(slot, tuple(clips[slot.key]), tuple(aside[slot.key]))) for slot in slots]
 
 
-def _attempt(studio: Studio, slots: Sequence[Slot], attempt: int) -> Iterator[tuple[Slot, Clip | SetAside]]:
-    """The clips of one attempt at each slot: those that were kept, then those that are made now, generator after generator."""
-    missing: dict[int, list[Slot]] = {}
-    for slot in slots:
-        kept = studio.store.find(_work(studio, slot, attempt))
+def _attempt(studio: Studio, takes: Sequence[Take]) -> Iterator[tuple[Take, Clip | SetAside]]:
+    """The clips of takes: those that were kept, then those that are made now, generator after generator."""
+    missing: dict[int, list[Take]] = {}
+    for take in takes:
+        kept = studio.store.find(_work(studio, take))
         if kept is None:
-            missing.setdefault(slot.generator, []).append(slot)
+            missing.setdefault(take.slot.generator, []).append(take)
         else:
-            yield slot, from_json(Clip, kept)
+            yield take, from_json(Clip, kept)
     for index, own in missing.items():
         for first in range(0, len(own), studio.batch_size):
-            yield from _make(studio, studio.generator(index), own[first : first + studio.batch_size], attempt)
+            yield from _make(studio, studio.generator(index), own[first : first + studio.batch_size])
 
 
-def _make(studio: Studio, generator: ClipGenerator, slots: Sequence[Slot], attempt: int) -> Iterator[tuple[Slot, Clip | SetAside]]:
-    requests = [_request(studio, slot, attempt) for slot in slots]
+def _make(studio: Studio, generator: ClipGenerator, takes: Sequence[Take]) -> Iterator[tuple[Take, Clip | SetAside]]:
+    requests = [_request(studio, take) for take in takes]
     start = time.monotonic()
-    for slot, request, made in zip(slots, requests, generator.make(requests), strict=True):
+    for take, made in zip(takes, generator.make(requests), strict=True):
         if isinstance(made, UserError):
-            item = f"{slot.split} {slot.role} {slot.number}, prompt '{request.prompt.scene}, {request.prompt.action}'"
-            yield slot, SetAside(item=item, stage=GENERATE, reason=str(made))
+            slot = take.slot
+            item = f"{slot.split} {slot.role} {slot.number}, prompt '{take.prompt.scene}, {take.prompt.action}'"
+            yield take, SetAside(item=item, stage=GENERATE, reason=str(made))
         else:
-            yield slot, _keep(studio, generator, slot, attempt, made, time.monotonic() - start)
+            yield take, _keep(studio, generator, take, made, time.monotonic() - start)
         start = time.monotonic()
 
 
-def _request(studio: Studio, slot: Slot, attempt: int) -> ClipRequest:
+def _request(studio: Studio, take: Take) -> ClipRequest:
     return ClipRequest(
-        performer=studio.performer_of(slot.member),
-        prompt=_prompt(studio, slot, attempt),
-        seed=slot.seed(studio.seed, attempt),
+        performer=studio.performer_of(take.slot.member),
+        prompt=take.prompt,
+        seed=take.seed,
+        counterpart=take.counterpart,
         **studio.settings,
     )
 
 
-def _prompt(studio: Studio, slot: Slot, attempt: int) -> Prompt:
-    return studio.prompt_of(np.random.default_rng(slot.prompt_seed(studio.seed, attempt)))
-
-
-def _work(studio: Studio, slot: Slot, attempt: int) -> Work:
+def _work(studio: Studio, take: Take) -> Work:
+    slot = take.slot
     settings = {
-        "slot": [slot.split, slot.role, slot.number, attempt],
+        "slot": [slot.split, slot.role, slot.number, take.attempt],
         **studio.settings,
-        "prompt": _prompt(studio, slot, attempt)._asdict(),
+        "prompt": take.prompt._asdict(),
+        "counterpart": take.counterpart,
     }
     return Work(
         stage=GENERATE,
@@ -141,13 +159,13 @@ def _work(studio: Studio, slot: Slot, attempt: int) -> Work:
         tool=studio.generators[slot.generator],
         inputs={"member": slot.member.digest, "reader": studio.reader.name, **studio.inputs[slot.generator]},
         settings=settings,
-        seed=slot.seed(studio.seed, attempt),
+        seed=take.seed,
     )
 
 
-def _keep(studio: Studio, generator: ClipGenerator, slot: Slot, attempt: int, made: MadeClip, seconds: float) -> Clip:
+def _keep(studio: Studio, generator: ClipGenerator, take: Take, made: MadeClip, seconds: float) -> Clip:
     """Writes the video, then what is known of it."""
-    work = _work(studio, slot, attempt)
+    work, slot = _work(studio, take), take.slot
     name = f"{slot.split}-{slot.role}-{slot.number:05d}-{work.key[:8]}"
     video = f"{CLIPS_FOLDER}/{name}.mp4"
     path = studio.store.folder / video
@@ -160,7 +178,7 @@ def _keep(studio: Studio, generator: ClipGenerator, slot: Slot, attempt: int, ma
         source=slot.member.source.sha256,
         tool=generator.name,
         seed=work.seed,
-        settings={**_prompt(studio, slot, attempt)._asdict(), **made.settings},
+        settings={**take.prompt._asdict(), **made.settings},
         sha256=sha256_of(path),
     )
     studio.store.keep(work, to_json(clip), {video: clip.sha256}, seconds=seconds)

@@ -17,12 +17,14 @@ class Slot:
       split: `train` or `calibration`. number: from 0; the positive and the negative of a number share generator and prompt, so that
         neither tells them apart.
       member: who appears. generator: index of the generator.
+      counterpart: of a positive, the negative of its number, if there is one.
     """
 
     split: str
     number: int
     member: Member
     generator: int
+    counterpart: "Slot | None" = None
 
     @property
     def role(self) -> str:
@@ -31,8 +33,13 @@ class Slot:
 
     @functools.cached_property
     def key(self) -> str:
-        """What decides which worker fills it."""
+        """What tells it from all others."""
         return digest_of([self.split, self.number, self.role, self.member.digest, self.generator])
+
+    @property
+    def owned_by(self) -> str:
+        """What decides which worker fills it: the one that fills its counterpart."""
+        return self.counterpart.key if self.counterpart else self.key
 
     def seed(self, seed: int, attempt: int) -> int:
         """Of the pixels."""
@@ -60,12 +67,14 @@ def plan_slots(
         used = dict.fromkeys(pools, 0)
         for number in range(count // 2):
             generator = number % num_generators
-            slots.append(Slot(split=split, number=number, member=subject, generator=generator))
             is_hard = math.floor((number + 1) * hard_share) > math.floor(number * hard_share)
             wanted, other = ("hard_negative", "easy_negative") if is_hard else ("easy_negative", "hard_negative")
             role = wanted if pools[wanted] else other
+            counterpart = None
             if pools[role]:
                 member = pools[role][used[role] % len(pools[role])]
                 used[role] += 1
-                slots.append(Slot(split=split, number=number, member=member, generator=generator))
+                counterpart = Slot(split=split, number=number, member=member, generator=generator)
+            positive = Slot(split=split, number=number, member=subject, generator=generator, counterpart=counterpart)
+            slots += [positive, counterpart] if counterpart else [positive]
     return slots

@@ -45,6 +45,7 @@ def test_half_of_the_slots_show_the_subject_and_pairs_share_prompt_and_generator
     assert [slot.role for slot in slots].count("hard_negative") == 10
     pairs = [slots[index : index + 2] for index in range(0, 40, 2)]
     assert all((a.generator, a.prompt_seed(0, 0)) == (b.generator, b.prompt_seed(0, 0)) and a.seed(0, 0) != b.seed(0, 0) for a, b in pairs)
+    assert all(a.counterpart == b and b.counterpart is None for a, b in pairs)
     assert len({slot.key for slot in slots}) == 40
     used = [slot.member.source.sha256 for slot in slots if slot.role == "easy_negative"]
     assert used.count("3") == used.count("4") == 5
@@ -57,3 +58,5 @@ def test_calibration_has_people_of_its_own_where_there_are_any():
     assert of == {"train": {"1", "2"}, "calibration": {"1", "3"}}
     borrowed = plan_slots(member("1"), others[:1], {"calibration": 2}, num_generators=1, hard_share=0.5)
     assert {slot.member.source.sha256 for slot in borrowed} == {"1", "2"}
+    (alone,) = plan_slots(member("1"), [], {"calibration": 2}, num_generators=1, hard_share=0.5)
+    assert alone.counterpart is None

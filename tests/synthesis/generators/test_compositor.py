@@ -1,5 +1,7 @@
 """People are placed in scenes of other videos, everybody by the same code."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,10 @@ from pvchat_jax.synthesis.generators.composing import Member, _relative_light, _
 from pvchat_jax.synthesis.generators.compositor import Cast, Compositor, member_of
 from pvchat_jax.synthesis.generators.cutouts import head_layer, soft_alpha
 from pvchat_jax.synthesis.generators.exchanging import Exchange
+from pvchat_jax.synthesis.generators.generator import Counterpart
 from pvchat_jax.synthesis.segmenting.segmenter import Part
 from tests.synthesis.generators.drawn_members import drawn_members
+from tests.synthesis.stubs import performer, request
 
 pytest.importorskip("cv2")
 SUBJECT, OTHERS = 5, (7, 10, 12, 6, 8, 9)  # in the centre, right and left
@@ -131,6 +135,27 @@ def test_a_clip_is_like_another_in_everything_but_the_performer(members: dict[st
         same = [name for name in shared if model["body"] != "7" or name not in ("body", "clothes")]  # which nobody else can have
         assert [clip[name] for name in same] == [model[name] for name in same]
         assert cast[str(clip["body"])].shows == cast[str(model["body"])].shows
+
+
+def test_a_request_with_a_counterpart_gets_a_clip_that_is_like_it(members: dict[str, Member]) -> None:
+    compositor = Compositor(members, str(SUBJECT))
+    source = dataclasses.replace(performer().source, sha256=str(SUBJECT))
+    asked = request(performer()._replace(source=source), seed=2, num_frames=4)
+    asked = asked._replace(prompt=asked.prompt._replace(scene=""))
+    plain, alike = compositor.make([asked, asked._replace(counterpart=Counterpart("7", 5))])
+    expected = compositor.make_one(Cast(members[str(SUBJECT)], 2), 4, like=Cast(members["7"], 5))
+    assert np.array_equal(alike.frames, expected.frames) and not np.array_equal(plain.frames, expected.frames)
+
+
+def test_who_walks_is_not_put_where_somebody_stands(members: dict[str, Member]) -> None:
+    """Where a reader knows no actions, too."""
+    unknown = {key: member._replace(shows=(), figure="") for key, member in members.items()}
+    star = unknown[str(SUBJECT)]
+    walking = star.cut._replace(boxes=star.cut.boxes + np.linspace(-40, 40, len(star.cut.boxes))[:, None] * [1, 0, 1, 0])
+    assert walking.walks and not star.cut.walks
+    compositor = Compositor(unknown | {star.key: star._replace(cut=walking)}, star.key)
+    for seed in range(6):
+        assert compositor.make_one(Cast(star._replace(cut=walking), seed), 4, like=Cast(unknown["7"], seed)).settings["place"] == ""
 
 
 def test_where_a_model_has_traces_of_changes_so_has_a_clip_that_is_like_it(members: dict[str, Member]) -> None:

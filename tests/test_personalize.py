@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pvchat_jax import personalize, subjects
-from pvchat_jax.data.records import load_records
+from pvchat_jax.data.record_files import load_records
 from pvchat_jax.evaluation.threshold import read_threshold
 from pvchat_jax.world.build import build_world
 from pvchat_jax.world.corpus import build_corpus

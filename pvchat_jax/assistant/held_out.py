@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from pvchat_jax.assistant.assistant import Assistant
 from pvchat_jax.assistant.videos import Watched, read_window
-from pvchat_jax.data.records import Record, parse_file
+from pvchat_jax.data.record_files import parse_file
+from pvchat_jax.data.records import Record
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.presence_calibration import Scored
 

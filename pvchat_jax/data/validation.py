@@ -10,7 +10,8 @@ from pathlib import Path
 from pvchat_jax.config.schema import QUESTION_TYPES
 from pvchat_jax.data.json_fields import Problem
 from pvchat_jax.data.presence_cues import denies_presence
-from pvchat_jax.data.records import LABELS, Record, parse_file
+from pvchat_jax.data.record_files import parse_file
+from pvchat_jax.data.records import LABELS, Record
 from pvchat_jax.data.tokenizer import load_tokenizer
 from pvchat_jax.errors import UserError
 

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pvchat_jax.data.records import Record, write_records
+from pvchat_jax.data.record_files import write_records
+from pvchat_jax.data.records import Record
 from pvchat_jax.files import write_atomically
 from pvchat_jax.personalisation.clip_parts import Part, read_part, write_part
 from pvchat_jax.personalisation.clip_plans import Composition, cast_of, plan_clips, seen_in, sort_corpus

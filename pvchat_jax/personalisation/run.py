@@ -12,7 +12,8 @@ from rich.console import Console
 
 from pvchat_jax.config.drawn_person_schema import CLIP_SETS, DrawnPersonConfig
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
-from pvchat_jax.data.records import Record, load_records, write_records
+from pvchat_jax.data.record_files import load_records, write_records
+from pvchat_jax.data.records import Record
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.answer_record import Answer
 from pvchat_jax.evaluation.generation import answer_records

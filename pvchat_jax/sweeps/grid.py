@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from pvchat_jax.config.evaluation_schema import ALL, BASE, CONSTANTS, NAME_SWAPPED, NEWEST, PERSONALIZED, WRONG_PERSON, EvaluationConfig
 from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.config.schema import TrainConfig
-from pvchat_jax.data.records import Record, load_records
+from pvchat_jax.data.record_files import load_records
+from pvchat_jax.data.records import Record
 from pvchat_jax.errors import UserError
 from pvchat_jax.evaluation.selection import choose_records
 from pvchat_jax.evaluation.threshold import read_threshold

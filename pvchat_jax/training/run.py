@@ -17,7 +17,8 @@ from pvchat_jax.config.flags import flatten
 from pvchat_jax.config.run_directory import CHECKPOINTS, check_output_dir, write_config
 from pvchat_jax.config.schema import TrainConfig
 from pvchat_jax.data.pipeline import DatasetRows, dataset_rows, make_train_iterator, probe_videos, select_records
-from pvchat_jax.data.records import Record, load_records
+from pvchat_jax.data.record_files import load_records
+from pvchat_jax.data.records import Record
 from pvchat_jax.data.tokenizer import load_tokenizer
 from pvchat_jax.distributed.membership import require_same_everywhere
 from pvchat_jax.errors import UserError

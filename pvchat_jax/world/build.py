@@ -1,7 +1,7 @@
 """Writes a world to a folder: videos and their records; continues where an interrupted build stopped.
 
 In the folder are `world.json` (which world this is), `videos/*.mp4`, `videos.sha256` (digests of the finished videos, in the
-format of the sha256sum tool), and records of data.records, which are written last: `reference.jsonl` (the one video from which the
+format of the sha256sum tool), and files of records, which are written last: `reference.jsonl` (the one video from which the
 subject is to be learnt) and one file for each split that has videos.
 """
 
@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pvchat_jax.data.records import Record, write_records
+from pvchat_jax.data.record_files import write_records
+from pvchat_jax.data.records import Record
 from pvchat_jax.devices import keep_freed_memory
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvchat_jax.config.schema import QUESTION_TYPES
-from pvchat_jax.data.records import ORIGINS, Record, load_records, write_records
+from pvchat_jax.data.record_files import load_records, write_records
+from pvchat_jax.data.records import ORIGINS, Record
 from pvchat_jax.data.reference_json import origin_of, parse_reference, question_type
 from pvchat_jax.errors import UserError
 

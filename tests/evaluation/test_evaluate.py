@@ -9,7 +9,7 @@ import pytest
 
 from pvchat_jax import evaluate
 from pvchat_jax.config.run_directory import write_config
-from pvchat_jax.data.records import write_records
+from pvchat_jax.data.record_files import write_records
 from pvchat_jax.sweeps import grid, models
 from pvchat_jax.sweeps.fingerprints import Weights
 from pvchat_jax.training.initialise import LoadedRun

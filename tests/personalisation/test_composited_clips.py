@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from pvchat_jax.data.records import Question, Record, load_records
+from pvchat_jax.data.record_files import load_records
+from pvchat_jax.data.records import Question, Record
 from pvchat_jax.personalisation import composited_clips
 from pvchat_jax.personalisation.clip_parts import Part, read_part, write_part
 from pvchat_jax.personalisation.clip_plans import Composition

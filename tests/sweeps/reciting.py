@@ -9,7 +9,7 @@ import pytest
 
 from pvchat_jax.config.evaluation_schema import EvaluationConfig
 from pvchat_jax.config.run_directory import write_config
-from pvchat_jax.data.records import write_records
+from pvchat_jax.data.record_files import write_records
 from pvchat_jax.errors import UserError
 from pvchat_jax.sweeps import fingerprints, grid, models
 from pvchat_jax.training.initialise import LoadedRun

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pvchat_jax.data.records import load_records
+from pvchat_jax.data.record_files import load_records
 from pvchat_jax.data.validation import check_file
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.exporting.splitting import find_crossings

@@ -15,7 +15,8 @@ from pvchat_jax.assistant import held_out
 from pvchat_jax.assistant.assistant import Assistant
 from pvchat_jax.assistant.presence import Presence
 from pvchat_jax.assistant.videos import Watched
-from pvchat_jax.data.records import Question, Record, write_records
+from pvchat_jax.data.record_files import write_records
+from pvchat_jax.data.records import Question, Record
 from pvchat_jax.errors import UserError
 from pvchat_jax.registry.registry import Registry
 from pvchat_jax.synthesis.privacy.consent import Consent, write_consent

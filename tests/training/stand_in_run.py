@@ -88,7 +88,8 @@ def assert_equal(actual, expected) -> None:
 
 def write_records(folder: Path, count: int = 6) -> Path:
     """Videos of a few grey frames with two questions each; returns the file of their records."""
-    from pvchat_jax.data.records import Question, Record, write_records
+    from pvchat_jax.data.record_files import write_records
+    from pvchat_jax.data.records import Question, Record
     from tests.data.video_files import write_video
 
     records = []

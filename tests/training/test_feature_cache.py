@@ -19,7 +19,7 @@ from rich.console import Console
 from pvchat_jax.config.flags import parse_command_line
 from pvchat_jax.config.schema import MeshConfig, TrainConfig
 from pvchat_jax.data.pipeline import read_clips
-from pvchat_jax.data.records import load_records, write_records
+from pvchat_jax.data.record_files import load_records, write_records
 from pvchat_jax.errors import UserError
 from pvchat_jax.models.int8 import quantise
 from pvchat_jax.sharding import make_mesh

@@ -16,7 +16,7 @@ from pvchat_jax import train
 from pvchat_jax.config.flags import parse_command_line
 from pvchat_jax.config.schema import DataConfig, MeshConfig, OptimizerConfig, TrainConfig
 from pvchat_jax.data.pipeline import read_clips
-from pvchat_jax.data.records import load_records
+from pvchat_jax.data.record_files import load_records
 from pvchat_jax.models.config import TINY
 from pvchat_jax.models.pvchat import build_pvchat, init_boxed
 from pvchat_jax.objectives.spr import initial_spr_state

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from pvchat_jax.data.records import load_records
+from pvchat_jax.data.record_files import load_records
 from pvchat_jax.errors import UserError
 from pvchat_jax.world.build import WORLD_VERSION, build_world
 from pvchat_jax.world.people import Outfit

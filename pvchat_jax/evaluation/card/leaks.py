@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pvchat_jax.config.run_directory import read_config
 from pvchat_jax.data.near_duplicates import MIN_DISTANCE, NUM_FRAMES, SeenClips, hash_clip
-from pvchat_jax.data.records import parse_file
+from pvchat_jax.data.record_files import parse_file
 from pvchat_jax.data.video import read_frames
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from pvchat_jax.data.records import Question, Record, write_records
+from pvchat_jax.data.record_files import write_records
+from pvchat_jax.data.records import Question, Record
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.synthesis.exporting.splitting import SPLITS

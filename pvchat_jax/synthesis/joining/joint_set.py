@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from pvchat_jax.chat_models.replies import ModelUnavailable
 from pvchat_jax.config.synthesis_schema import SynthesisConfig
-from pvchat_jax.data.records import Question, Record, write_records
+from pvchat_jax.data.record_files import write_records
+from pvchat_jax.data.records import Question, Record
 from pvchat_jax.errors import UserError
 from pvchat_jax.files import write_atomically
 from pvchat_jax.synthesis.asking.questioning import ASK

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pvchat_jax.data.records import parse_file
+from pvchat_jax.data.record_files import parse_file
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.faces.reader import OF_THE_FACE, Looks
 from pvchat_jax.synthesis.records import Person, Source, sha256_of

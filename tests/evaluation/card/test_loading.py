@@ -131,7 +131,8 @@ def test_a_test_video_that_was_trained_on_is_found(videos: Path, tmp_path: Path)
 
 
 def test_training_videos_come_from_files_or_from_the_runs(tmp_path: Path) -> None:
-    from pvchat_jax.data.records import Question, Record, write_records
+    from pvchat_jax.data.record_files import write_records
+    from pvchat_jax.data.records import Question, Record
 
     question = Question(question="Is <Wilson> here?", answer="Yes.", type="existence")
     write_records(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pvchat_jax.data.presence import parse_presence
-from pvchat_jax.data.records import Question, Record, write_records
+from pvchat_jax.data.record_files import write_records
+from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.validation import check_file
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.asking.asking import QUESTIONS, ask_clip, ask_clip_about_several

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pvchat_jax.config.schema import QUESTION_TYPES
-from pvchat_jax.data.records import Question, Record, load_records
+from pvchat_jax.data.record_files import load_records
+from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.reference_json import parse_reference
 from pvchat_jax.errors import UserError
 from pvchat_jax.synthesis.asking.phrases import PHRASES

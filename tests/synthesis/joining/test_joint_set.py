@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pvchat_jax.data.presence import parse_presence
-from pvchat_jax.data.records import Question, Record, load_records
+from pvchat_jax.data.record_files import load_records
+from pvchat_jax.data.records import Question, Record
 from pvchat_jax.data.validation import check_file
 from pvchat_jax.data.video import read_frames_at
 from pvchat_jax.errors import UserError

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pvchat_jax.config.schema import QUESTION_TYPES
-from pvchat_jax.data.records import ORIGINS, ROLES, Question, Record, load_records, write_records
+from pvchat_jax.data.record_files import load_records, write_records
+from pvchat_jax.data.records import ORIGINS, ROLES, Question, Record
 from pvchat_jax.errors import UserError
 
 SUBJECT = "<Wilson>"

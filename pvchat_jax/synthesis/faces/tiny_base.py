@@ -30,7 +30,7 @@ from pvchat_jax.world.staging import HALF_SHOULDERS, HEAD_RADII
 
 _APART = 0.25  # of the picture's width; heads of one person are seen nearer to each other by all tokens
 _MIN_TOKENS = 3  # of a person in a frame
-_CLIPS_AT_A_TIME = 8
+_CLIPS_AT_A_TIME = 8  # a power of two
 FIGURE = ("build", "gait")  # what must agree for a body to be lent
 _HAIR = ("face", "hair_style", "hair_colour")
 _FEATURES = {"eyes": ("eyes",), "lower": ("facial_hair", "mark"), "hair": ("hair_style", "hair_colour")}
@@ -172,7 +172,8 @@ class TinyBaseReader:
         parts = []
         for first in range(0, len(clips), _CLIPS_AT_A_TIME):
             batch = clips[first : first + _CLIPS_AT_A_TIME]
-            padded = np.concatenate([batch, np.repeat(batch[-1:], _CLIPS_AT_A_TIME - len(batch), axis=0)])
+            size = 1 << (len(batch) - 1).bit_length()  # few sizes are compiled, and a clip alone need not wait for others
+            padded = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
             outputs = self._compiled(self._params, jnp.asarray(padded))
             parts.append({name: np.asarray(values)[: len(batch)] for name, values in outputs.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -31,8 +31,9 @@ FEWEST_FRAMES = 4  # that can be cut so
 
 
 def arrangement_for(widths: Sequence[float], num_panels: int) -> str:
-    """How to put clips together whose faces have `widths`, shares of the picture's width."""
-    return BESIDE if np.quantile(widths, _MOST_FACES) <= 1 / num_panels else IN_TURN
+    """How to put clips together whose faces have `widths`, shares of the picture's width; 0 where no face was seen."""
+    seen = [width for width in widths if width]
+    return IN_TURN if seen and np.quantile(seen, _MOST_FACES, method="lower") > 1 / num_panels else BESIDE
 
 
 def arrange(store: StageStore, split: str, panels: Sequence[Panel], arrangement: str, config: SynthesisConfig) -> Clip:

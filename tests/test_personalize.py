@@ -46,7 +46,6 @@ def written(out: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in files if path.is_file()}
 
 
-@pytest.mark.slow
 def test_one_drawn_video_becomes_a_set_a_model_and_a_report_and_is_forgotten(arguments: list[str]) -> None:
     out = Path(next(argument for argument in arguments if argument.startswith("--out=")).removeprefix("--out="))
     personalize.main(arguments)

@@ -77,17 +77,16 @@ def arrange(store: StageStore, split: str, panels: Sequence[Panel], arrangement:
 
 def _beside(panels: Sequence[Panel], config: SynthesisConfig) -> np.ndarray:
     width = config.width // len(panels) // 2 * 2
-    return np.concatenate([_panel_frames(panel, config, width) for panel in panels], axis=2)
+    return np.concatenate([crop_around(_frames_of(panel, config), panel.x, width, config.height) for panel in panels], axis=2)
 
 
 def _in_turn(panels: Sequence[Panel], config: SynthesisConfig) -> np.ndarray:
-    clips = [_panel_frames(panel, config, config.width) for panel in panels]
-    return np.concatenate([_cut(frames, len(panels))[number] for number, frames in enumerate(clips)])
+    shots = [_cut(_frames_of(panel, config), len(panels))[number] for number, panel in enumerate(panels)]
+    return np.concatenate([crop_around(shot, panel.x, config.width, config.height) for shot, panel in zip(shots, panels, strict=True)])
 
 
-def _panel_frames(panel: Panel, config: SynthesisConfig, width: int) -> np.ndarray:
-    """The panel's clip, uint8[T, H, width, 3], cropped around the face."""
-    return crop_around(read_frames(panel.folder / panel.clip.video, config.num_frames).frames, panel.x, width, config.height)
+def _frames_of(panel: Panel, config: SynthesisConfig) -> np.ndarray:
+    return read_frames(panel.folder / panel.clip.video, config.num_frames).frames
 
 
 def read_shots(video: Path, num_shots: int) -> list[np.ndarray]:

@@ -19,6 +19,7 @@ from pvchat_jax.errors import UserError
 from pvchat_jax.join import main
 from pvchat_jax.subjects import main as subjects
 from pvchat_jax.synthesis.captioners.captioner import ClipView
+from pvchat_jax.synthesis.joining.joint_set import join as join_parts
 from pvchat_jax.synthesis.joining.parts import read_parts
 from pvchat_jax.synthesis.pipeline import Job
 from pvchat_jax.synthesis.privacy.consent import make_consent, write_consent
@@ -155,6 +156,11 @@ def test_captioners_see_the_shot_of_the_person_they_are_asked_about(three, monke
     monkeypatch.setattr(SceneCaptioner, "name", "another")
     join(three.parent.parent, THREE, "all")
     assert asked and all(len(people) == 1 for people in asked)
+
+
+def test_clips_too_short_for_several_people_are_one_sentence():
+    with pytest.raises(UserError, match="set num_frames to 4"):
+        join_parts([], None, None, dataclasses.replace(SMALL, num_frames=3), None)
 
 
 def test_a_second_run_makes_nothing_and_writes_the_same(folder, monkeypatch):
